@@ -1,0 +1,69 @@
+//! Everything that crosses the kernel boundary: the values of the BPF maps, their limits and their names.
+//!
+//! Every value is `repr(C)`, has no padding, and is a whole number of 64-bit words, because the daemon writes the
+//! maps word by word through shared memory while packets read them: one aligned word is the unit that is never seen
+//! half-written. An all-zero value means *unwritten* everywhere; identifiers start at 1.
+
+mod bucket;
+mod counter;
+mod directory;
+mod service;
+mod settings;
+
+pub use bucket::{Bucket, Mac, RealId};
+pub use counter::Counter;
+pub use directory::{Name, RealInfo, RealState, ServiceInfo};
+pub use service::{Family, Protocol, RingRange, ServiceId, ServiceKey, ServiceSlot};
+pub use settings::Settings;
+
+/// Changes whenever the meaning or layout of a map does. Maps of another version are never adopted.
+pub const VERSION: u32 = 1;
+
+/// The names of the maps, as the kernel program declares them and as they are pinned.
+pub mod map {
+    /// One [`Settings`](super::Settings): what every packet needs to know.
+    pub const SETTINGS: &str = "SETTINGS";
+    /// [`ServiceSlot`](super::ServiceSlot)s: two halves of [`SERVICE_SLOTS`](super::limits::SERVICE_SLOTS) each.
+    pub const SERVICES: &str = "SERVICES";
+    /// [`Bucket`](super::Bucket)s of all rings, ring behind ring.
+    pub const BUCKETS: &str = "BUCKETS";
+    /// One per-CPU [`Counter`](super::Counter) for each [`ServiceId`](super::ServiceId).
+    pub const SERVICE_COUNTERS: &str = "SERVICE_COUNTERS";
+    /// One per-CPU [`Counter`](super::Counter) for each [`RealId`](super::RealId).
+    pub const REAL_COUNTERS: &str = "REAL_COUNTERS";
+    /// One per-CPU `u64` for each [`Reason`](crate::reason::Reason).
+    pub const REASONS: &str = "REASONS";
+    /// One [`ServiceInfo`](super::ServiceInfo) for each [`ServiceId`](super::ServiceId); packets never read it.
+    pub const SERVICE_INFO: &str = "SERVICE_INFO";
+    /// One [`RealInfo`](super::RealInfo) for each [`RealId`](super::RealId); packets never read it.
+    pub const REAL_INFO: &str = "REAL_INFO";
+
+    /// All of them.
+    pub const ALL: [&str; 8] =
+        [SETTINGS, SERVICES, BUCKETS, SERVICE_COUNTERS, REAL_COUNTERS, REASONS, SERVICE_INFO, REAL_INFO];
+}
+
+/// The sizes of what the kernel holds.
+pub mod limits {
+    /// Slots in one half of the perfect-hash service table; a power of two.
+    ///
+    /// With n services a random seed is free of collisions with probability exp(-n²/2·slots): one in 3,000 for the
+    /// 512 services allowed, a millisecond of search, and nearly always the first seed for a few dozen.
+    pub const SERVICE_SLOTS: u32 = 1 << SERVICE_SLOT_BITS;
+    /// The logarithm of [`SERVICE_SLOTS`].
+    pub const SERVICE_SLOT_BITS: u32 = 14;
+    /// The most services that one director serves.
+    pub const MAX_SERVICES: u32 = 512;
+    /// Real servers that fit unless the config says otherwise.
+    pub const DEFAULT_REALS: u32 = 4096;
+    /// The most real servers a config may ask for: a bucket keeps 14 bits for the id, and id 0 is never valid.
+    pub const MAX_REALS: u32 = (1 << 14) - 1;
+    /// Buckets of all rings together, unless the config says otherwise.
+    pub const DEFAULT_RING_BUCKETS: u32 = 4_194_304;
+    /// The most buckets that a config may ask for (1 GiB of buckets).
+    pub const MAX_RING_BUCKETS: u32 = 1 << 27;
+    /// The most MAC addresses that are ours: one for each interface.
+    pub const MAX_OWN_MACS: usize = 8;
+    /// Bytes of a name in the directory maps, ended by zeros.
+    pub const NAME_BYTES: usize = 64;
+}

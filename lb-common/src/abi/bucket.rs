@@ -1,0 +1,120 @@
+//! One bucket of a ring: everything the common packet needs, in one word.
+
+/// An Ethernet address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// The address in the low 48 bits of a little-endian word, as packets and buckets carry it.
+    #[inline(always)]
+    pub const fn to_word(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    }
+
+    /// Takes the low 48 bits.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        let [a, b, c, d, e, f, _, _] = word.to_le_bytes();
+        Self([a, b, c, d, e, f])
+    }
+}
+
+impl core::fmt::Display for Mac {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// Names a real server in the counters and the directory: 1 to [`MAX_REALS`](super::limits::MAX_REALS).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RealId(u16);
+
+impl RealId {
+    /// `None` for 0 and for what does not fit in a bucket.
+    #[inline(always)]
+    pub const fn new(id: u16) -> Option<Self> {
+        if id == 0 || id as u32 > super::limits::MAX_REALS { None } else { Some(Self(id)) }
+    }
+
+    /// The map index.
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+/// Bits 0-47: the real server's MAC. Bits 48-61: its id. Bit 62: nobody can serve. Bit 63 is kept for tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Bucket(u64);
+
+const MAC_BITS: u32 = 48;
+const MAC_MASK: u64 = (1 << MAC_BITS) - 1;
+const REAL_MASK: u64 = (1 << 14) - 1;
+
+impl Bucket {
+    /// Never written by the daemon: an array starts like this.
+    pub const UNWRITTEN: Self = Self(0);
+    /// Written, and no real server of the pool can serve.
+    pub const EMPTY: Self = Self(1 << 62);
+
+    /// A bucket that sends its flows to `real`, reached at `mac`.
+    #[inline(always)]
+    pub const fn new(real: RealId, mac: Mac) -> Self {
+        Self((real.0 as u64) << MAC_BITS | mac.to_word())
+    }
+
+    /// The owner; `None` for [`EMPTY`](Self::EMPTY) and [`UNWRITTEN`](Self::UNWRITTEN).
+    #[inline(always)]
+    pub const fn real(self) -> Option<RealId> {
+        RealId::new(((self.0 >> MAC_BITS) & REAL_MASK) as u16)
+    }
+
+    /// The owner's MAC in the low 48 bits of a word.
+    #[inline(always)]
+    pub const fn mac_word(self) -> u64 {
+        self.0 & MAC_MASK
+    }
+
+    /// As the map holds it.
+    #[inline(always)]
+    pub const fn to_word(self) -> u64 {
+        self.0
+    }
+
+    /// As the map holds it.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_its_owner_and_mac() {
+        let mac = Mac([0xff, 1, 2, 3, 4, 0xfe]);
+        let real = RealId::new(16_383).expect("the largest id is valid");
+        let bucket = Bucket::new(real, mac);
+        assert_eq!(bucket.real(), Some(real));
+        assert_eq!(Mac::from_word(bucket.mac_word()), mac);
+        assert_eq!(Bucket::from_word(bucket.to_word()), bucket);
+    }
+
+    #[test]
+    fn empty_and_unwritten_have_no_owner_and_differ() {
+        assert_eq!(Bucket::EMPTY.real(), None);
+        assert_eq!(Bucket::UNWRITTEN.real(), None);
+        assert_ne!(Bucket::EMPTY, Bucket::UNWRITTEN);
+    }
+
+    #[test]
+    fn ids_are_bounded() {
+        assert_eq!(RealId::new(0), None);
+        assert_eq!(RealId::new(16_384), None);
+    }
+}

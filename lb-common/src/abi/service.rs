@@ -1,0 +1,154 @@
+//! The service table: a perfect hash of (vip, port, protocol), one array access a packet.
+
+use super::limits::{MAX_SERVICES, SERVICE_SLOT_BITS};
+
+/// Names a service in the counters and the directory: 1 to [`MAX_SERVICES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId(u16);
+
+impl ServiceId {
+    /// `None` for 0 and above [`MAX_SERVICES`].
+    #[inline(always)]
+    pub const fn new(id: u16) -> Option<Self> {
+        if id == 0 || id as u32 > MAX_SERVICES { None } else { Some(Self(id)) }
+    }
+
+    /// The map index.
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// As the slot holds it.
+    #[inline(always)]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+}
+
+/// A transport protocol that is balanced, by its IANA number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Protocol {
+    /// TCP.
+    Tcp = 6,
+    /// UDP.
+    Udp = 17,
+}
+
+impl Protocol {
+    /// `None` for what is not balanced.
+    #[inline(always)]
+    pub const fn new(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+
+/// The address family of a vip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Family {
+    /// IPv4: the first four bytes of an address field count, the others are zero.
+    V4 = 4,
+    /// IPv6.
+    V6 = 6,
+}
+
+/// What a packet is matched with: two words of address, one of port, protocol and family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceKey {
+    /// The vip in network byte order, as two words loaded from memory.
+    pub vip: [u64; 2],
+    /// Bits 0-15: the port as loaded from the packet. Bits 16-23: the protocol. Bits 24-31: the family.
+    pub tail: u32,
+}
+
+impl ServiceKey {
+    /// `port` is in network byte order, as it stands in the packet.
+    #[inline(always)]
+    pub const fn v4(vip: [u8; 4], port: [u8; 2], protocol: Protocol) -> Self {
+        Self::from_v4_words(u32::from_le_bytes(vip), u16::from_le_bytes(port), protocol)
+    }
+
+    /// The same from words as loaded from the packet on a little-endian machine.
+    #[inline(always)]
+    pub const fn from_v4_words(vip: u32, port: u16, protocol: Protocol) -> Self {
+        Self { vip: [vip as u64, 0], tail: port as u32 | (protocol as u32) << 16 | (Family::V4 as u32) << 24 }
+    }
+
+    /// The slot within one half of the table, by multiply-shift hashing: `seed` is odd.
+    #[inline(always)]
+    pub const fn slot(self, seed: u64) -> u32 {
+        let address = self.vip[0] ^ self.vip[1].rotate_left(29);
+        let mixed = (address ^ (address >> 32)).wrapping_mul(seed) ^ (self.tail as u64) << 32 ^ self.tail as u64;
+        (mixed.wrapping_mul(seed) >> (64 - SERVICE_SLOT_BITS)) as u32
+    }
+}
+
+/// Where a service's ring lies in the bucket map; one word, so that both ends change at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingRange {
+    /// Index of the first bucket.
+    pub base: u32,
+    /// Number of buckets; never 0 in a written slot.
+    pub size: u32,
+}
+
+impl RingRange {
+    /// As the slot holds it.
+    #[inline(always)]
+    pub const fn to_word(self) -> u64 {
+        (self.size as u64) << 32 | self.base as u64
+    }
+
+    /// As the slot holds it.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self { base: word as u32, size: (word >> 32) as u32 }
+    }
+}
+
+/// One slot of the service table. Half a cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ServiceSlot {
+    /// [`ServiceKey::vip`].
+    pub vip: [u64; 2],
+    /// [`RingRange`].
+    pub ring: u64,
+    /// Bits 0-31: [`ServiceKey::tail`]. Bits 32-47: [`ServiceId`]. Bits 48-63: flags, none yet.
+    ///
+    /// The last word to be written and the first to be cleared: it alone says that the slot is taken.
+    pub tail: u64,
+}
+
+const _: () = assert!(size_of::<ServiceSlot>() == 32);
+
+impl ServiceSlot {
+    /// A slot that is taken.
+    pub const fn new(key: ServiceKey, service: ServiceId, ring: RingRange) -> Self {
+        Self { vip: key.vip, ring: ring.to_word(), tail: (service.0 as u64) << 32 | key.tail as u64 }
+    }
+
+    /// Whether this slot is taken by just this key.
+    #[inline(always)]
+    pub const fn matches(&self, key: ServiceKey) -> bool {
+        self.tail as u32 == key.tail && self.vip[0] == key.vip[0] && self.vip[1] == key.vip[1]
+    }
+
+    /// `None` if the slot is not taken.
+    #[inline(always)]
+    pub const fn service(&self) -> Option<ServiceId> {
+        ServiceId::new((self.tail >> 32) as u16)
+    }
+
+    /// The ring.
+    #[inline(always)]
+    pub const fn ring(&self) -> RingRange {
+        RingRange::from_word(self.ring)
+    }
+}

@@ -1,0 +1,25 @@
+//! What every packet needs to know: one value, all of it in cache.
+
+use super::limits::MAX_OWN_MACS;
+use crate::hash::FlowKey;
+
+/// The one value of the settings map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Settings {
+    /// [`VERSION`](super::VERSION) once the daemon has written everything a packet may need; 0 before.
+    pub version: u64,
+    /// Which half of the service table packets look at: 0 or 1. The daemon fills the other one, then switches.
+    pub active_half: u64,
+    /// The seed of each half's perfect hash; odd.
+    pub slot_seeds: [u64; 2],
+    /// The config's `hash_seed`, or the one a daemon made where the config has none. Packets do not read it: it lets
+    /// the next daemon compute the same rings and the same flow key.
+    pub hash_seed: u64,
+    /// The key of the flow hash, from [`FlowKey::from_seed`] of the seed above.
+    pub flow_key: FlowKey,
+    /// The MACs of the interfaces we are attached to, as [`Mac::to_word`](super::Mac::to_word); unused ones are 0.
+    pub own_macs: [u64; MAX_OWN_MACS],
+}
+
+const _: () = assert!(size_of::<Settings>() == 8 * (5 + 10 + MAX_OWN_MACS));

@@ -1,0 +1,90 @@
+//! Why a packet got its verdict: one reason for each cause, the same name in code, counter, table and JSON.
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Out of the interface it came in by (XDP_TX).
+    Transmit,
+    /// To this host's own stack, untouched (XDP_PASS).
+    Pass,
+    /// Nowhere (XDP_DROP).
+    Drop,
+}
+
+impl Action {
+    /// As tables and JSON name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Transmit => "forward",
+            Self::Pass => "pass",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident, $name:literal, $action:ident;)+) => {
+        /// The cause of a verdict; its number is its index in the counter map.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u32)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Reason {
+            /// All of them, in the order of their numbers.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// As counters, tables and JSON name it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What the packet's fate is.
+            #[inline(always)]
+            pub const fn action(self) -> Action {
+                match self { $(Self::$variant => Action::$action,)+ }
+            }
+
+            /// A sentence for the operator.
+            pub const fn describe(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Sent on to a real server.
+    Forwarded, "forwarded", Transmit;
+    /// Neither IPv4 TCP nor IPv4 UDP, or too short or too odd to tell: not ours to judge.
+    NotBalanced, "not-balanced", Pass;
+    /// IPv4 TCP or UDP, for an address or port that no service has.
+    NoService, "no-service", Pass;
+    /// A fragment: only whole packets are balanced.
+    Fragment, "fragment", Pass;
+    /// For a service, but the frame was addressed to another machine's MAC and only overheard.
+    Overheard, "overheard", Pass;
+    /// For a service, but no real server of its pool is usable.
+    NoUsableReal, "no-usable-real", Drop;
+    /// For a service whose ring the daemon has not written: a defect, please report it.
+    UnwrittenBucket, "unwritten-bucket", Drop;
+    /// Arrived before the daemon had written any settings.
+    NotConfigured, "not-configured", Pass;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_are_distinct() {
+        for (i, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, i);
+            assert!(Reason::ALL[..i].iter().all(|other| other.name() != reason.name()));
+            assert!(reason.describe().ends_with(|c: char| c.is_alphanumeric() || c == '.'), "{}", reason.describe());
+        }
+    }
+}

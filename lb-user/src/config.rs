@@ -1,0 +1,122 @@
+//! The configuration: read once from TOML into types that can only hold what makes sense.
+//!
+//! After this module there are no strings for addresses, ports, durations or modes.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lb_common::abi::Protocol;
+
+/// A whole, validated file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `[director]`
+    pub director: Director,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[pool.NAME]`, sorted by name.
+    pub pools: Vec<Pool>,
+    /// `[[service]]`, in the file's order; no two share vip, port and protocol, nor a name.
+    pub services: Vec<Service>,
+}
+
+/// `[director]`: this machine's part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Director {
+    /// Where client traffic arrives: 1 to [`MAX_OWN_MACS`](lb_common::abi::limits::MAX_OWN_MACS) names, none twice.
+    pub interfaces: Vec<String>,
+    /// How to attach.
+    pub xdp_mode: XdpMode,
+    /// The key of the flow hash and the rings; the same on all directors. `None`: the daemon makes one.
+    pub hash_seed: Option<u64>,
+    /// Where programs, maps and links are pinned; on a bpffs.
+    pub pin_dir: PathBuf,
+}
+
+/// `xdp_mode`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// Native, else generic with a warning.
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the kernel's stack, behind an allocated skb: slow, works everywhere.
+    Generic,
+}
+
+/// `[limits]`: sizes of what the kernel holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most services; at most [`MAX_SERVICES`](lb_common::abi::limits::MAX_SERVICES).
+    pub services: u32,
+    /// The most real servers over all pools; at most [`MAX_REALS`](lb_common::abi::limits::MAX_REALS).
+    pub reals: u32,
+    /// Buckets of all rings together; at most [`MAX_RING_BUCKETS`](lb_common::abi::limits::MAX_RING_BUCKETS).
+    pub ring_buckets: u32,
+}
+
+/// `[pool.NAME]`: real servers that do the same work, checked once however many services use them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// NAME
+    pub name: String,
+    /// Buckets in its ring: a prime, resolved from "auto" already.
+    pub ring_size: u32,
+    /// At least one; no address twice.
+    pub reals: Vec<Real>,
+    /// `None`: its real servers are always taken to be up.
+    pub check: Option<Check>,
+}
+
+/// `[[pool.NAME.real]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Real {
+    /// The config's, else the address.
+    pub name: String,
+    /// Where it is; on the same Ethernet segment as the director. IPv4, until the datapath carries IPv6.
+    pub address: IpAddr,
+    /// Its share of the ring relative to the others; 0 = none. At most 65535.
+    pub weight: u32,
+}
+
+/// `check = { … }`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What is asked.
+    pub kind: CheckKind,
+    /// The port asked; resolved from the services that use the pool where the file has none.
+    pub port: u16,
+    /// From the end of one probe's wait to the next.
+    pub interval: Duration,
+    /// The same while a verdict is being changed (some, but not yet `rise` or `fall` results against it).
+    pub fast_interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Successes in a row that make a real server that is down up; at least 1.
+    pub rise: u32,
+    /// Failures in a row that make a real server that is up down; at least 1.
+    pub fall: u32,
+}
+
+/// `type = "…"`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// A connection can be opened.
+    Tcp,
+}
+
+/// `[[service]]`: what is offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The config's, else vip:port/protocol.
+    pub name: String,
+    /// The address clients know. IPv4, until the datapath carries IPv6.
+    pub vip: IpAddr,
+    /// The port clients know; the real servers listen on it too (direct server return keeps it).
+    pub port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Index in [`Config::pools`].
+    pub pool: usize,
+}

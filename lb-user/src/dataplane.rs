@@ -1,0 +1,49 @@
+//! The kernel's side as the daemon sees it: maps that are arrays of 64-bit words, and counters.
+//!
+//! The maps that packets read are shared memory: what is written is seen by the next packet, one word at a time.
+//! [`Memory`] is the twin without a kernel, for tests and for the host pipeline.
+
+mod memory;
+
+use std::sync::atomic::AtomicU64;
+
+use lb_common::abi::{RealId, ServiceId};
+
+pub use memory::Memory;
+
+/// The maps that are written word by word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WordMap {
+    /// One [`Settings`](lb_common::abi::Settings).
+    Settings,
+    /// [`ServiceSlot`](lb_common::abi::ServiceSlot)s, two halves.
+    Services,
+    /// [`Bucket`](lb_common::abi::Bucket)s.
+    Buckets,
+    /// [`ServiceInfo`](lb_common::abi::ServiceInfo)s by id; index 0 stays unwritten.
+    ServiceInfo,
+    /// [`RealInfo`](lb_common::abi::RealInfo)s by id; index 0 stays unwritten.
+    RealInfo,
+}
+
+/// Whose counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CounterId {
+    /// A service's.
+    Service(ServiceId),
+    /// A real server's.
+    Real(RealId),
+}
+
+/// The maps of one loaded program, or their twin.
+pub trait Maps {
+    /// All words of a map. Reading and writing one is atomic; a reader in the kernel may see any mix of old and new
+    /// *words*, so the order of writes is the writer's business.
+    fn words(&self, map: WordMap) -> &[AtomicU64];
+
+    /// Starts a counter anew, because its id will name something else.
+    ///
+    /// # Errors
+    /// The kernel's, if it refuses.
+    fn zero_counter(&mut self, counter: CounterId) -> std::io::Result<()>;
+}

@@ -1,0 +1,68 @@
+//! The maps without a kernel.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lb_common::abi::{Bucket, Counter, RealInfo, ServiceInfo, ServiceSlot, Settings, limits};
+use lb_common::reason::Reason;
+
+use super::{CounterId, Maps, WordMap};
+use crate::config::Limits;
+
+/// Maps in plain memory, of the same sizes and with the same content as the kernel's.
+#[derive(Debug)]
+pub struct Memory {
+    settings: Vec<AtomicU64>,
+    services: Vec<AtomicU64>,
+    buckets: Vec<AtomicU64>,
+    service_info: Vec<AtomicU64>,
+    real_info: Vec<AtomicU64>,
+    /// By [`ServiceId`](lb_common::abi::ServiceId); index 0 is never used.
+    pub service_counters: Vec<Counter>,
+    /// By [`RealId`](lb_common::abi::RealId); index 0 is never used.
+    pub real_counters: Vec<Counter>,
+    /// By [`Reason`].
+    pub reasons: [u64; Reason::COUNT],
+}
+
+impl Memory {
+    /// All zero, as the kernel's are when they are made.
+    pub fn new(limits: &Limits) -> Self {
+        let (services, reals) = (limits.services as usize + 1, limits.reals as usize + 1);
+        Self {
+            settings: zeros::<Settings>(1),
+            services: zeros::<ServiceSlot>(2 * limits::SERVICE_SLOTS as usize),
+            buckets: zeros::<Bucket>(limits.ring_buckets as usize),
+            service_info: zeros::<ServiceInfo>(services),
+            real_info: zeros::<RealInfo>(reals),
+            service_counters: vec![Counter::default(); services],
+            real_counters: vec![Counter::default(); reals],
+            reasons: [0; Reason::COUNT],
+        }
+    }
+}
+
+fn zeros<T>(values: usize) -> Vec<AtomicU64> {
+    (0..values * size_of::<T>() / 8).map(|_| AtomicU64::new(0)).collect()
+}
+
+impl Maps for Memory {
+    fn words(&self, map: WordMap) -> &[AtomicU64] {
+        match map {
+            WordMap::Settings => &self.settings,
+            WordMap::Services => &self.services,
+            WordMap::Buckets => &self.buckets,
+            WordMap::ServiceInfo => &self.service_info,
+            WordMap::RealInfo => &self.real_info,
+        }
+    }
+
+    fn zero_counter(&mut self, counter: CounterId) -> io::Result<()> {
+        let slot = match counter {
+            CounterId::Service(id) => self.service_counters.get_mut(id.index() as usize),
+            CounterId::Real(id) => self.real_counters.get_mut(id.index() as usize),
+        };
+        *slot.ok_or(io::ErrorKind::InvalidInput)? = Counter::default();
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! The director's daemon as a library; the binary `xdirector` is a shell around [`cli`].
+
+pub mod config;
+pub mod dataplane;
+pub mod health;
+pub mod net;
+pub mod state;
