@@ -1,1 +1,66 @@
-//! To be written.
+//! The packet pipeline: pure code over packet bytes and table look-ups, the same in the kernel and on the host.
+//!
+//! ```text
+//! frame -> parse -> classify (service?) -> select (ring) -> rewrite -> one exit, one reason counted
+//! ```
+
+mod classify;
+mod parse;
+mod rewrite;
+mod select;
+
+use crate::abi::{Bucket, RealId, ServiceId, ServiceSlot, Settings};
+use crate::reason::Reason;
+use crate::wire::Cursor;
+
+/// What the pipeline looks up and counts.
+pub trait Tables {
+    /// The settings; `None` only if the map is not there.
+    fn settings(&self) -> Option<&Settings>;
+
+    /// A slot of the service table, both halves counted through; `None` beyond its end.
+    fn slot(&self, index: u32) -> Option<&ServiceSlot>;
+
+    /// A bucket; `None` beyond the map's end.
+    fn bucket(&self, index: u32) -> Option<Bucket>;
+
+    /// One more packet with this verdict.
+    fn count_reason(&mut self, reason: Reason);
+
+    /// One more packet of so many bytes from this service to this real server.
+    fn count_forwarded(&mut self, service: ServiceId, real: RealId, bytes: u64);
+}
+
+/// Takes one frame through the pipeline. If it is to be transmitted its Ethernet addresses are rewritten, else it is
+/// as it was.
+#[inline(always)]
+pub fn process<P: Cursor + ?Sized, T: Tables>(packet: &mut P, tables: &mut T) -> Reason {
+    let reason = match forward(packet, tables) {
+        Ok(Sent { service, real }) => {
+            tables.count_forwarded(service, real, packet.length() as u64);
+            Reason::Forwarded
+        }
+        Err(reason) => reason,
+    };
+    tables.count_reason(reason);
+    reason
+}
+
+struct Sent {
+    service: ServiceId,
+    real: RealId,
+}
+
+#[inline(always)]
+fn forward<P: Cursor + ?Sized, T: Tables>(packet: &mut P, tables: &T) -> Result<Sent, Reason> {
+    let flow = parse::parse(packet)?;
+    let settings = tables.settings().ok_or(Reason::NotConfigured)?;
+    let matched = classify::classify(&flow, settings, tables)?;
+    let own_mac = classify::addressed_to_us(packet, settings)?;
+    let chosen = select::select(&flow, settings, matched.ring, tables)?;
+    rewrite::rewrite(packet, own_mac, chosen.mac_word).ok_or(Reason::NotBalanced)?;
+    Ok(Sent { service: matched.service, real: chosen.real })
+}
+
+#[cfg(test)]
+mod tests;

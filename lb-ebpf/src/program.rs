@@ -1,0 +1,19 @@
+//! Entry and exit: context in, verdict out.
+
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
+use aya_ebpf::programs::XdpContext;
+use lb_common::datapath::process;
+use lb_common::reason::Action;
+
+use crate::cursor::XdpCursor;
+use crate::maps::KernelTables;
+
+/// Runs the pipeline on one frame and says what the kernel is to do with it.
+#[inline(always)]
+pub fn run(ctx: &XdpContext) -> u32 {
+    match process(&mut XdpCursor::new(ctx), &mut KernelTables).action() {
+        Action::Transmit => XDP_TX,
+        Action::Pass => XDP_PASS,
+        Action::Drop => XDP_DROP,
+    }
+}
