@@ -1,15 +1,28 @@
 //! The kernel's side as the daemon sees it: maps that are arrays of 64-bit words, and counters.
 //!
 //! The maps that packets read are shared memory: what is written is seen by the next packet, one word at a time.
-//! [`Memory`] is the twin without a kernel, for tests and for the host pipeline.
+//! [`Kernel`] holds the real ones; [`Memory`] is the twin without a kernel, for tests and for the host pipeline.
+//!
+//! Architecture invariant: nothing outside this module knows aya.
 
+mod attach;
+//mod dump;
+//mod host;
+mod kernel;
+mod mapped;
 mod memory;
+mod pins;
 
 use std::sync::atomic::AtomicU64;
 
 use lb_common::abi::{RealId, ServiceId};
 
+pub use attach::{Attached, Mode};
+//pub use dump::{Dump, DumpError, RealDump, ServiceDump};
+//pub use host::HostTables;
+pub use kernel::{Kernel, LoadError};
 pub use memory::Memory;
+pub use pins::{PinError, detach};
 
 /// The maps that are written word by word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

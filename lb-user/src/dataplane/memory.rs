@@ -1,7 +1,7 @@
 //! The maps without a kernel.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use lb_common::abi::{Bucket, Counter, RealInfo, ServiceInfo, ServiceSlot, Settings, limits};
 use lb_common::reason::Reason;
