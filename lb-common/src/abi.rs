@@ -9,12 +9,14 @@ mod counter;
 mod directory;
 mod service;
 mod settings;
+mod value;
 
 pub use bucket::{Bucket, Mac, RealId};
 pub use counter::Counter;
 pub use directory::{Name, RealInfo, RealState, ServiceInfo};
 pub use service::{Family, Protocol, RingRange, ServiceId, ServiceKey, ServiceSlot};
 pub use settings::Settings;
+pub use value::Value;
 
 /// Changes whenever the meaning or layout of a map does. Maps of another version are never adopted.
 pub const VERSION: u32 = 1;
