@@ -1,1 +1,83 @@
-//! To be written.
+//! What the maps should hold, and the steps that make them so. Pure: no clock, no socket, no kernel.
+//!
+//! ```text
+//! config, view, directory -> Desired -> Plan -> maps
+//! ```
+//!
+//! What is applied is read from the maps themselves; nothing here remembers it.
+
+mod desired;
+mod directory;
+mod places;
+mod plan;
+mod words;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use lb_common::abi::{Mac, RealState};
+
+pub use desired::{Desired, DesiredError, RingCache};
+pub use directory::Directory;
+pub use plan::{Plan, Step, Summary, plan};
+pub use words::read_value;
+
+/// What a health check says of a real server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing yet, or it has no check. It serves: a director that starts must not take everybody out.
+    #[default]
+    Unchecked,
+    /// It answers.
+    Up,
+    /// It does not.
+    Down,
+}
+
+/// What the daemon sees of the world.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The key of hashes and rings: the config's, else the one in use, else a new one.
+    pub hash_seed: u64,
+    /// The MACs of the interfaces we are attached to.
+    pub own_macs: Vec<Mac>,
+    /// By pool and address; absent is [`Health::Unchecked`].
+    pub health: HashMap<(String, IpAddr), Health>,
+    /// The last MAC known of each address, even if the kernel has lost it since: the check judges, not ARP.
+    pub macs: HashMap<IpAddr, Mac>,
+}
+
+impl View {
+    /// How a real server stands.
+    pub fn real_state(&self, pool: &str, address: IpAddr) -> RealState {
+        let health = self.health.get(&(pool.to_owned(), address)).copied().unwrap_or_default();
+        match (health, self.macs.contains_key(&address)) {
+            (Health::Down, _) => RealState::Down,
+            (_, false) => RealState::Unresolved,
+            (Health::Unchecked, true) => RealState::Unchecked,
+            (Health::Up, true) => RealState::Up,
+        }
+    }
+}
+
+/// An address as map values hold it: network order, IPv4 in the first four bytes.
+pub(crate) fn octets(address: IpAddr) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    match address {
+        IpAddr::V4(address) => bytes[..4].copy_from_slice(&address.octets()),
+        IpAddr::V6(address) => bytes = address.octets(),
+    }
+    bytes
+}
+
+/// The number of an address's [`Family`](lb_common::abi::Family).
+pub(crate) fn family(address: IpAddr) -> u8 {
+    use lb_common::abi::Family;
+    match address {
+        IpAddr::V4(_) => Family::V4 as u8,
+        IpAddr::V6(_) => Family::V6 as u8,
+    }
+}
+
+#[cfg(test)]
+mod tests;

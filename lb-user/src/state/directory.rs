@@ -1,0 +1,85 @@
+//! What the ids in the maps stand for now.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use lb_common::abi::{RealId, RealInfo, RingRange, ServiceId, ServiceInfo, ServiceSlot};
+
+use super::words::{read_value, values};
+use super::{family, octets};
+use crate::config::{Limits, Service};
+use crate::dataplane::{Maps, WordMap};
+
+/// The directory maps, decoded. A new daemon starts from what its predecessor left here, so ids and rings stay.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// The services whose ids are in use.
+    pub services: BTreeMap<ServiceId, ServiceInfo>,
+    /// The real servers whose ids are in use.
+    pub reals: BTreeMap<RealId, RealInfo>,
+    /// The rings that packets may be looking at: those of the slots, in case a daemon died between a directory entry
+    /// and its slot.
+    slot_rings: Vec<RingRange>,
+    limits: (u32, u32),
+}
+
+impl Directory {
+    /// Reads both maps.
+    pub fn read(maps: &impl Maps) -> Self {
+        let (services, reals) = (maps.words(WordMap::ServiceInfo), maps.words(WordMap::RealInfo));
+        let limits = (values::<ServiceInfo>(services), values::<RealInfo>(reals));
+        let service = |index: u32| {
+            let id = ServiceId::new(u16::try_from(index).ok()?)?;
+            Some((id, read_value::<ServiceInfo>(services, index))).filter(|(_, info)| info.used != 0)
+        };
+        let real = |index: u32| {
+            let id = RealId::new(u16::try_from(index).ok()?)?;
+            Some((id, read_value::<RealInfo>(reals, index))).filter(|(_, info)| info.used != 0)
+        };
+        Self {
+            services: (1..limits.0).filter_map(service).collect(),
+            reals: (1..limits.1).filter_map(real).collect(),
+            slot_rings: slot_rings(maps),
+            limits,
+        }
+    }
+
+    /// The limits that the maps were made with.
+    pub fn fits(&self, limits: &Limits) -> bool {
+        self.limits == (limits.services + 1, limits.reals + 1)
+    }
+
+    /// The id of the service with this vip, port and protocol.
+    pub fn service(&self, service: &Service) -> Option<ServiceId> {
+        let wanted = (octets(service.vip), service.port, service.protocol as u8, family(service.vip));
+        let same = |info: &ServiceInfo| (info.vip, info.port, info.protocol, info.family) == wanted;
+        self.services.iter().find(|(_, info)| same(info)).map(|(id, _)| *id)
+    }
+
+    /// The id of the real server with this address in the pool.
+    pub fn real(&self, pool: &str, address: IpAddr) -> Option<RealId> {
+        let wanted = (octets(address), family(address));
+        let same = |info: &RealInfo| (info.address, info.family) == wanted && info.pool.as_str() == pool;
+        self.reals.iter().find(|(_, info)| same(info)).map(|(id, _)| *id)
+    }
+
+    /// Where the ring of a pool lies, if it has that size.
+    pub fn ring(&self, pool: &str, size: u32) -> Option<RingRange> {
+        let of_pool = self.services.values().filter(|info| info.pool.as_str() == pool);
+        of_pool.map(|info| RingRange::from_word(info.ring)).find(|range| range.size == size)
+    }
+
+    /// Every ring that a service may be using.
+    pub fn rings(&self) -> impl Iterator<Item = RingRange> + '_ {
+        self.services.values().map(|info| RingRange::from_word(info.ring)).chain(self.slot_rings.iter().copied())
+    }
+}
+
+fn slot_rings(maps: &impl Maps) -> Vec<RingRange> {
+    let words = maps.words(WordMap::Services);
+    let taken = (0..values::<ServiceSlot>(words)).map(|index| read_value::<ServiceSlot>(words, index));
+    let mut rings: Vec<_> = taken.filter(|slot| slot.tail != 0).map(|slot| slot.ring()).collect();
+    rings.sort_by_key(|ring| (ring.base, ring.size));
+    rings.dedup();
+    rings
+}
