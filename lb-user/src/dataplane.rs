@@ -7,7 +7,7 @@
 
 mod attach;
 //mod dump;
-//mod host;
+mod host;
 mod kernel;
 mod mapped;
 mod memory;
@@ -19,7 +19,7 @@ use lb_common::abi::{RealId, ServiceId};
 
 pub use attach::{Attached, Mode};
 //pub use dump::{Dump, DumpError, RealDump, ServiceDump};
-//pub use host::HostTables;
+pub use host::HostTables;
 pub use kernel::{Kernel, LoadError};
 pub use memory::Memory;
 pub use pins::{PinError, detach};

@@ -20,7 +20,7 @@ use lb_common::abi::{Mac, RealState};
 pub use desired::{Desired, DesiredError, RingCache};
 pub use directory::Directory;
 pub use plan::{Plan, Step, Summary, plan};
-pub use words::read_value;
+pub use words::{read_value, values};
 
 /// What a health check says of a real server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,1 +1,5 @@
-//! x
+//! What xdirector's tests that need root share: packets, a world to run them through, the bench.
+
+pub mod bench;
+pub mod fixture;
+pub mod packet;

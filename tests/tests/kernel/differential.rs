@@ -1,0 +1,118 @@
+//! Host pipeline against kernel program, on random packets: verdict, bytes and every counter.
+
+use std::net::Ipv4Addr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+use lb_common::abi::{Protocol, RealId, ServiceId};
+use lb_common::datapath::process;
+use lb_common::hash::mix;
+use lb_common::reason::{Action, Reason};
+use lb_user::dataplane::{CounterId, HostTables, Kernel};
+use lb_user::state::Health;
+use tests::bench::case::aya_verdict::{PASS, TX};
+use tests::fixture::{self, PORT, UDP_PORT, VIP, World};
+use tests::packet::Packet;
+
+use crate::program::run;
+
+const PACKETS: u64 = 200_000;
+const DROP: u32 = 1;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.0)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn one_in(&mut self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
+}
+
+/// Mostly for a service, often odd in one way, sometimes in many.
+fn random_frame(random: &mut Random) -> Vec<u8> {
+    let protocol = if random.one_in(3) { Protocol::Udp } else { Protocol::Tcp };
+    let service_port = if protocol == Protocol::Tcp { PORT } else { UDP_PORT };
+    let port = if random.one_in(8) { random.next() as u16 } else { service_port };
+    let vip = if random.one_in(8) { Ipv4Addr::from_bits(random.next() as u32) } else { VIP };
+    let source = (Ipv4Addr::from_bits(random.next() as u32), random.next() as u16);
+    let mut packet = Packet::new(protocol, source, (vip, port));
+    if random.one_in(6) {
+        packet.options = 4 * random.below(11) as usize;
+    }
+    if random.one_in(10) {
+        packet.fragment = random.next() as u16;
+    }
+    packet.payload = random.below(200) as usize;
+    let mut frame = packet.bytes();
+    if random.one_in(4) {
+        for _ in 0..=random.below(4) {
+            let at = random.below(frame.len().min(60) as u64) as usize;
+            frame[at] = random.next() as u8;
+        }
+    }
+    if random.one_in(10) {
+        // The kernel refuses to run a frame shorter than an Ethernet header.
+        frame.truncate(14 + random.below(frame.len() as u64 - 13) as usize);
+    }
+    frame
+}
+
+fn world() -> World {
+    let mut world = World::new(5);
+    let down = world.config.pools[0].reals[2].address;
+    world.view.health.insert(("web".into(), down), Health::Down);
+    world
+}
+
+fn compare_counters(kernel: &Kernel, host: &HostTables) -> Result<()> {
+    for reason in Reason::ALL {
+        let (kernel, host) = (kernel.reason(reason)?, host.counted.reasons[reason as usize]);
+        ensure!(kernel == host, "{}: {kernel} in the kernel, {host} on the host", reason.name());
+    }
+    for id in (1..=2).filter_map(ServiceId::new) {
+        ensure!(kernel.counter(CounterId::Service(id))? == host.counted.service_counters[id.index() as usize]);
+    }
+    for id in (1..=5).filter_map(RealId::new) {
+        ensure!(kernel.counter(CounterId::Real(id))? == host.counted.real_counters[id.index() as usize]);
+    }
+    Ok(())
+}
+
+#[test]
+fn kernel_and_host_agree_on_random_packets() -> Result<()> {
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
+    println!("seed {seed}");
+    let (world, mut random) = (world(), Random(seed));
+    let mut kernel = fixture::load(&fixture::program_object()?, &world)?;
+    let mut host = HostTables::new(&kernel, &world.config.limits);
+    for number in 0..PACKETS {
+        let frame = random_frame(&mut random);
+        let mut expected = frame.clone();
+        let reason = process(expected.as_mut_slice(), &mut host);
+        let verdict = match reason.action() {
+            Action::Transmit => TX,
+            Action::Pass => PASS,
+            Action::Drop => DROP,
+        };
+        let (kernels_verdict, after) = run(&mut kernel, &frame)?;
+        ensure!(
+            kernels_verdict == verdict && after == expected,
+            "seed {seed}, packet {number}: the host says {} ({verdict}), the kernel {kernels_verdict}\n\
+             frame  {frame:02x?}\nhost   {expected:02x?}\nkernel {after:02x?}",
+            reason.name()
+        );
+    }
+    for reason in [Reason::Forwarded, Reason::NotBalanced, Reason::NoService, Reason::Fragment, Reason::Overheard] {
+        ensure!(host.counted.reasons[reason as usize] > PACKETS / 1000, "hardly any packet was {}", reason.name());
+    }
+    compare_counters(&kernel, &host)
+}

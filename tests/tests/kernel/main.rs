@@ -1,0 +1,4 @@
+//! The kernel program against its specification. Needs root.
+
+mod differential;
+mod program;

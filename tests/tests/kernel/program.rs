@@ -1,0 +1,67 @@
+//! What the loaded program does to single frames.
+
+use anyhow::Result;
+use aya::programs::{TestRun, TestRunOptions};
+use lb_common::abi::{Mac, Protocol};
+use lb_common::reason::Reason;
+use lb_user::dataplane::Kernel;
+use tests::bench::case::aya_verdict::TX;
+use tests::fixture::{self, CLIENT, DIRECTOR, PORT, VIP, World};
+use tests::packet::Packet;
+
+/// Verdict and frame after one run.
+pub fn run(kernel: &mut Kernel, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
+    let mut out = vec![0; frame.len() + 64];
+    let options = TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::new() };
+    let result = kernel.program("xdirector")?.test_run(options)?;
+    out.truncate(result.data_size_out as usize);
+    Ok((result.return_value, out))
+}
+
+fn segment(port: u16) -> Packet {
+    Packet::new(Protocol::Tcp, ("10.0.0.1".parse().expect("an address"), port), (VIP, PORT))
+}
+
+#[test]
+fn a_clients_segment_leaves_for_a_real_server_with_nothing_else_changed() -> Result<()> {
+    let world = World::new(3);
+    let mut kernel = fixture::load(&fixture::program_object()?, &world)?;
+    let before = segment(40_000).bytes();
+    let (verdict, after) = run(&mut kernel, &before)?;
+    assert_eq!(verdict, TX);
+    let destination: [u8; 6] = after[..6].try_into()?;
+    assert!(world.view.macs.values().any(|mac| *mac == Mac(destination)), "sent to {}", Mac(destination));
+    assert_eq!(after[6..12], DIRECTOR.0);
+    assert_eq!(after[12..], before[12..]);
+    assert_ne!(after[..6], CLIENT.0);
+    Ok(())
+}
+
+#[test]
+fn a_flow_stays_with_its_real_server_and_flows_spread_over_all() -> Result<()> {
+    let mut kernel = fixture::load(&fixture::program_object()?, &World::new(3))?;
+    let mut seen = std::collections::BTreeMap::new();
+    for port in 40_000..40_300 {
+        let frame = segment(port).bytes();
+        let (_, first) = run(&mut kernel, &frame)?;
+        assert_eq!(run(&mut kernel, &frame)?.1, first);
+        *seen.entry(first[..6].to_vec()).or_insert(0) += 1;
+    }
+    assert_eq!(seen.len(), 3);
+    assert!(seen.values().all(|&flows| flows > 60), "{seen:?}");
+    assert_eq!(kernel.reason(Reason::Forwarded)?, 600);
+    Ok(())
+}
+
+/// The budget of the packet path. Raise a number only with a reason in the commit.
+#[test]
+fn the_program_stays_within_its_budget() -> Result<()> {
+    let mut kernel = fixture::load(&fixture::program_object()?, &World::new(1))?;
+    let info = kernel.program("xdirector")?.info()?;
+    let verified = info.verified_instruction_count().unwrap_or(0);
+    let jited = info.size_jitted();
+    println!("verified instructions: {verified}, JIT bytes: {jited}");
+    assert!((1..=1_000).contains(&verified), "the verifier walked {verified} instructions, budget 1000");
+    assert!((1..=2_048).contains(&jited), "{jited} bytes of machine code, budget 2048");
+    Ok(())
+}
