@@ -59,7 +59,7 @@ pub fn install(packages: &[&str]) -> Result<()> {
     // --no-remove: a package of the user's that is in the way stays, and we fail.
     let mut command = apt_get();
     command.args(["install", "-y", "--no-install-recommends", "--no-remove"]).args(packages);
-    prepare(&mut command).with_context(|| format!("to see more, type as root: {typed}"))
+    prepare(&mut command)
 }
 
 /// Fetches the lists of packages, once. They may be there already, so a failure is only said.

@@ -6,6 +6,9 @@ use std::process::Command;
 /// What a user sets for every cargo: where it keeps things, how it reaches its registry, how it prints.
 const KEPT: [&str; 6] = ["CARGO_HOME", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTR", "CARGO_SOURCE_", "CARGO_TERM_"];
 
+/// What the outer build and rustup's proxy set.
+const OUTER: [&str; 3] = ["CARGO_", "RUSTC_", "RUSTUP_TOOLCHAIN"];
+
 /// Takes away all variables that the outer build or rustup's proxy has set.
 pub fn clear(command: &mut Command) {
     for (name, _) in env::vars_os() {
@@ -19,9 +22,9 @@ fn belongs_to_outer_build(name: &str) -> bool {
     match name {
         // The outer compiler's libraries: with them bpf-linker would load the wrong LLVM.
         "CARGO" | "LD_LIBRARY_PATH" | "MAKEFLAGS" | "MFLAGS" => true,
-        "RUSTC" | "RUSTDOC" | "RUSTFLAGS" | "RUSTDOCFLAGS" | "RUSTUP_TOOLCHAIN" | "RUST_RECURSION_COUNT" => true,
+        "RUSTC" | "RUSTDOC" | "RUSTFLAGS" | "RUSTDOCFLAGS" | "RUST_RECURSION_COUNT" => true,
         _ if KEPT.iter().any(|kept| name.starts_with(kept)) => false,
-        _ => name.starts_with("CARGO_") || name.starts_with("RUSTC_"),
+        _ => OUTER.iter().any(|outer| name.starts_with(outer)),
     }
 }
 
