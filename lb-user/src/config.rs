@@ -2,11 +2,58 @@
 //!
 //! After this module there are no strings for addresses, ports, durations or modes.
 
+mod problem;
+mod raw;
+mod syntax;
+mod validate;
+mod values;
+
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lb_common::abi::Protocol;
+
+pub use problem::{ConfigErrors, Problem};
+
+/// A file that makes sense, and what is odd about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// What it says.
+    pub config: Config,
+    /// What its author may not have meant.
+    pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// All that is wrong with it, each with its line.
+    pub fn load(path: &Path) -> Result<Parsed, ConfigErrors> {
+        let file = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&file, &text),
+            Err(error) => Err(ConfigErrors(vec![Problem { file, line: 0, message: format!("cannot read: {error}") }])),
+        }
+    }
+
+    /// Parses a file's text; `file` is only for messages.
+    ///
+    /// # Errors
+    /// All that is wrong with it, each with its line; of what is no TOML, or has an unknown key, the first only.
+    pub fn parse(file: &str, text: &str) -> Result<Parsed, ConfigErrors> {
+        let mut report = problem::Report::new(file, text);
+        let raw: raw::File = match toml::from_str(text) {
+            Ok(raw) => raw,
+            Err(error) => return Err(syntax::explain(report, &error)),
+        };
+        match validate::validate(&mut report, &raw) {
+            Some(config) => Ok(Parsed { config, warnings: report.warnings }),
+            None => Err(report.into_errors()),
+        }
+    }
+}
 
 /// A whole, validated file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +123,7 @@ pub struct Real {
     pub name: String,
     /// Where it is; on the same Ethernet segment as the director. IPv4, until the datapath carries IPv6.
     pub address: IpAddr,
-    /// Its share of the ring relative to the others; 0 = none. At most 65535.
+    /// Its share of the ring relative to the others, at most 65535; 0 = none.
     pub weight: u32,
 }
 
@@ -120,3 +167,6 @@ pub struct Service {
     /// Index in [`Config::pools`].
     pub pool: usize,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! The file as it is written: a mirror of the TOML, checked for nothing but shape.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    pub director: Spanned<Director>,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    pub pool: BTreeMap<Spanned<String>, Spanned<Pool>>,
+    #[serde(default)]
+    pub service: Vec<Spanned<Service>>,
+}
+
+/// `[director]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Director {
+    pub interfaces: Spanned<Vec<Spanned<String>>>,
+    pub xdp_mode: Option<Spanned<String>>,
+    pub hash_seed: Option<Spanned<String>>,
+    pub pin_dir: Option<Spanned<String>>,
+}
+
+/// `[limits]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub services: Option<Spanned<i64>>,
+    pub reals: Option<Spanned<i64>>,
+    pub ring_buckets: Option<Spanned<i64>>,
+}
+
+/// `[pool.NAME]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    pub ring_size: Option<Spanned<RingSize>>,
+    pub check: Option<Spanned<Check>>,
+    #[serde(default)]
+    pub real: Vec<Spanned<Real>>,
+}
+
+/// `ring_size`
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum RingSize {
+    Number(i64),
+    Word(String),
+}
+
+/// `check`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    #[serde(rename = "type")]
+    pub kind: Spanned<String>,
+    pub via: Option<Spanned<String>>,
+    pub port: Option<Spanned<i64>>,
+    pub interval: Option<Spanned<String>>,
+    pub fast_interval: Option<Spanned<String>>,
+    pub timeout: Option<Spanned<String>>,
+    pub rise: Option<Spanned<i64>>,
+    pub fall: Option<Spanned<i64>>,
+}
+
+/// `[[pool.NAME.real]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Real {
+    pub name: Option<Spanned<String>>,
+    pub address: Spanned<String>,
+    pub weight: Option<Spanned<i64>>,
+}
+
+/// `[[service]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    pub name: Option<Spanned<String>>,
+    pub vip: Spanned<String>,
+    pub port: Spanned<i64>,
+    pub protocol: Spanned<String>,
+    pub pool: Spanned<String>,
+}
