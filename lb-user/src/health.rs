@@ -1,1 +1,14 @@
-//! To be written.
+//! Health checks: who is up.
+//!
+//! [`tracker`] turns results into verdicts and [`schedule`] says when to ask; both are pure. [`Engine`] runs one task
+//! for each real server of each pool that has a check, so that none delays another.
+
+mod engine;
+mod probe;
+mod schedule;
+mod tracker;
+
+pub use engine::{Engine, Event};
+pub use probe::ProbeFailure;
+pub use schedule::Schedule;
+pub use tracker::Tracker;

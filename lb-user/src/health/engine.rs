@@ -1,0 +1,193 @@
+//! A task a check.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use lb_common::hash::mix;
+use tokio::sync::mpsc::Sender;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant as TokioInstant, sleep_until};
+use tracing::debug;
+
+use super::probe::{ProbeFailure, probe};
+use super::{Schedule, Tracker};
+use crate::config::{Check, Config};
+use crate::state::Health;
+
+/// A verdict that changed.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The pool's name.
+    pub pool: String,
+    /// The real server's address.
+    pub address: IpAddr,
+    /// The new verdict.
+    pub health: Health,
+    /// Why, in words.
+    pub reason: String,
+    /// When the probe that decided ended.
+    pub at: Instant,
+}
+
+/// What a check is about.
+type Subject = (String, IpAddr);
+
+/// All running checks. Dropping it ends them.
+#[derive(Debug)]
+pub struct Engine {
+    events: Sender<Event>,
+    running: HashMap<Subject, (Check, Running)>,
+}
+
+#[derive(Debug)]
+struct Running(AbortHandle);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Engine {
+    /// Nothing runs yet. A check whose event does not fit in the channel waits, and so asks less often; it loses
+    /// nothing.
+    pub fn new(events: Sender<Event>) -> Self {
+        Self { events, running: HashMap::new() }
+    }
+
+    /// Makes the running checks those of the config: new ones start, those that are gone end, changed ones start anew,
+    /// the others are not touched. `health` says the verdict that a check starts from.
+    pub fn apply(&mut self, config: &Config, health: impl Fn(&str, IpAddr) -> Health) {
+        let mut wanted = HashMap::new();
+        for (index, pool) in config.pools.iter().enumerate() {
+            let used = config.services.iter().any(|service| service.pool == index);
+            if let Some(check) = pool.check.filter(|_| used) {
+                wanted.extend(pool.reals.iter().map(|real| ((pool.name.clone(), real.address), check)));
+            }
+        }
+        self.running.retain(|subject, (check, _)| wanted.get(subject) == Some(check));
+        for (subject, check) in wanted {
+            if !self.running.contains_key(&subject) {
+                let tracker = Tracker::new(health(&subject.0, subject.1), check.rise, check.fall);
+                let task = tokio::spawn(run(subject.clone(), check, tracker, self.events.clone()));
+                self.running.insert(subject, (check, Running(task.abort_handle())));
+            }
+        }
+    }
+}
+
+/// Until it is aborted, or nobody listens any more.
+async fn run(subject: Subject, check: Check, mut tracker: Tracker, events: Sender<Event>) {
+    let (pool, address) = subject;
+    let target = SocketAddr::new(address, check.port);
+    let start = TokioInstant::now();
+    let mut schedule = Schedule::new(check.interval, seed(target));
+    loop {
+        sleep_until(start + schedule.due()).await;
+        let result = probe(check.kind, target, check.timeout).await;
+        if let Err(failure) = &result {
+            debug!(pool, %address, %failure, "probe failed");
+        }
+        if let Some(health) = tracker.handle_result(result.is_ok()) {
+            let event =
+                Event { pool: pool.clone(), address, health, reason: words(&check, result), at: Instant::now() };
+            if events.send(event).await.is_err() {
+                return;
+            }
+        }
+        let interval = if tracker.is_wavering() { check.fast_interval } else { check.interval };
+        schedule.handle_end(start.elapsed(), interval);
+    }
+}
+
+fn words(check: &Check, result: Result<(), ProbeFailure>) -> String {
+    match result {
+        Ok(()) => format!("port {} answers", check.port),
+        Err(failure) => format!("port {}: {failure}", check.port),
+    }
+}
+
+/// Spreads the checks; any number that differs for each of them does.
+fn seed(target: SocketAddr) -> u64 {
+    let address = match target.ip() {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    mix(address as u64 ^ mix((address >> 64) as u64)) ^ u64::from(target.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::config::{CheckKind, Director, Limits, Pool, Real, Service, XdpMode};
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    fn config(port: u16) -> Config {
+        let interval = Duration::from_millis(20);
+        let timeout = Duration::from_millis(500);
+        let check = Check { kind: CheckKind::Tcp, port, interval, fast_interval: interval, timeout, rise: 2, fall: 2 };
+        let address = Ipv4Addr::LOCALHOST.into();
+        let reals = vec![Real { name: "local".into(), address, weight: 1 }];
+        let protocol = lb_common::abi::Protocol::Tcp;
+        Config {
+            director: Director {
+                interfaces: vec!["eth0".into()],
+                xdp_mode: XdpMode::Auto,
+                hash_seed: None,
+                pin_dir: "/x".into(),
+            },
+            limits: Limits { services: 1, reals: 1, ring_buckets: 251 },
+            pools: vec![Pool { name: "web".into(), ring_size: 251, reals, check: Some(check) }],
+            services: vec![Service {
+                name: "s".into(),
+                vip: Ipv4Addr::new(10, 0, 0, 1).into(),
+                port,
+                protocol,
+                pool: 0,
+            }],
+        }
+    }
+
+    async fn next(events: &mut mpsc::Receiver<Event>) -> Event {
+        tokio::time::timeout(DEADLINE, events.recv()).await.expect("an event in time").expect("the engine lives")
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_closes_and_opens_again_is_down_and_up_again() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a port");
+        let address = listener.local_addr().expect("it is bound");
+        let (sender, mut events) = mpsc::channel(8);
+        let mut engine = Engine::new(sender);
+        engine.apply(&config(address.port()), |_, _| Health::Unchecked);
+        assert_eq!(next(&mut events).await.health, Health::Up);
+        drop(listener);
+        let event = next(&mut events).await;
+        assert_eq!(event.health, Health::Down);
+        assert_eq!(event.reason, format!("port {}: connection refused", address.port()));
+        let _listener = TcpListener::bind(address).await.expect("the port is free again");
+        assert_eq!(next(&mut events).await.health, Health::Up);
+    }
+
+    #[tokio::test]
+    async fn an_unchanged_check_goes_on_and_a_removed_one_ends() {
+        let (sender, mut events) = mpsc::channel(8);
+        let mut engine = Engine::new(sender);
+        let mut config = config(1);
+        engine.apply(&config, |_, _| Health::Up);
+        let before = engine.running.values().next().expect("one check").1.0.id();
+        engine.apply(&config, |_, _| Health::Unchecked);
+        assert_eq!(engine.running.values().next().expect("one check").1.0.id(), before);
+        assert_eq!(next(&mut events).await.health, Health::Down);
+        config.services.clear();
+        engine.apply(&config, |_, _| Health::Unchecked);
+        assert!(engine.running.is_empty());
+    }
+}
