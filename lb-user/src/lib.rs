@@ -1,6 +1,8 @@
 //! The director's daemon as a library; the binary `xdirector` is a shell around [`cli`].
 
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod dataplane;
 pub mod health;
 pub mod net;

@@ -47,11 +47,26 @@ pub struct View {
     pub macs: HashMap<IpAddr, Mac>,
 }
 
+impl Health {
+    /// As logs name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unchecked => "unchecked",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
 impl View {
+    /// What is known of a real server's health.
+    pub fn health_of(&self, pool: &str, address: IpAddr) -> Health {
+        self.health.get(&(pool.to_owned(), address)).copied().unwrap_or_default()
+    }
+
     /// How a real server stands.
     pub fn real_state(&self, pool: &str, address: IpAddr) -> RealState {
-        let health = self.health.get(&(pool.to_owned(), address)).copied().unwrap_or_default();
-        match (health, self.macs.contains_key(&address)) {
+        match (self.health_of(pool, address), self.macs.contains_key(&address)) {
             (Health::Down, _) => RealState::Down,
             (_, false) => RealState::Unresolved,
             (Health::Unchecked, true) => RealState::Unchecked,

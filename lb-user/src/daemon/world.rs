@@ -1,0 +1,97 @@
+//! What the daemon knows beside its config, and what it takes over from a predecessor.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::IpAddr;
+
+use lb_common::abi::{Family, Mac, RealInfo, RealState, Settings};
+use tracing::{info, warn};
+
+use crate::config::{Config, Real};
+use crate::dataplane::{Maps, WordMap};
+use crate::net::Link;
+use crate::state::{Directory, Health, View, read_value};
+
+/// The view, and our interfaces.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub view: View,
+    /// Those of `director.interfaces`, in that order.
+    pub links: Vec<Link>,
+}
+
+impl World {
+    /// Starts from what the maps say: the last verdicts and MACs that a predecessor knew.
+    pub fn adopt(config: &Config, maps: &impl Maps, links: Vec<Link>) -> Self {
+        let settings: Settings = read_value(maps.words(WordMap::Settings), 0);
+        let directory = Directory::read(maps);
+        let mut view = View { hash_seed: hash_seed(config, &settings), ..View::default() };
+        for info in directory.reals.values() {
+            let Some(address) = address_of(info) else { continue };
+            if let Some(health) = health_of(info) {
+                view.health.insert((info.pool.as_str().to_owned(), address), health);
+            }
+            if info.mac != 0 {
+                view.macs.insert(address, Mac::from_word(info.mac));
+            }
+        }
+        if settings.version != 0 {
+            let (services, reals) = (directory.services.len(), directory.reals.len());
+            info!("adopting {services} services and {reals} real servers that a former daemon left");
+        }
+        let mut world = Self { view, links };
+        world.forget_all_but(config);
+        world.refresh_macs();
+        world
+    }
+
+    /// Drops verdicts and MACs of what the config does not have, and verdicts of pools that are not checked.
+    pub fn forget_all_but(&mut self, config: &Config) {
+        let checked = |pool: &str| config.pools.iter().any(|other| other.name == pool && other.check.is_some());
+        self.view.health.retain(|(pool, address), _| checked(pool) && real(config, pool, *address).is_some());
+        let known = |address| config.pools.iter().flat_map(|pool| &pool.reals).any(|real| real.address == address);
+        self.view.macs.retain(|address, _| known(*address));
+    }
+
+    /// Takes our own MACs from the links.
+    pub fn refresh_macs(&mut self) {
+        self.view.own_macs = self.links.iter().filter_map(|link| link.mac).collect();
+    }
+}
+
+/// A real server by its pool's name and its address.
+pub fn real<'a>(config: &'a Config, pool: &str, address: IpAddr) -> Option<&'a Real> {
+    config.pools.iter().find(|other| other.name == pool)?.reals.iter().find(|real| real.address == address)
+}
+
+/// The file's, else the one in use, else a new one.
+fn hash_seed(config: &Config, current: &Settings) -> u64 {
+    if let Some(seed) = config.director.hash_seed {
+        return seed;
+    }
+    if current.version != 0 {
+        return current.hash_seed;
+    }
+    // Seeded by the system's entropy; that is all that is wanted of it here.
+    let seed = RandomState::new().build_hasher().finish();
+    warn!(
+        "director.hash_seed is not set; using {seed:016x}. Set it, the same on all directors, so that a vip can move"
+    );
+    seed
+}
+
+fn address_of(info: &RealInfo) -> Option<IpAddr> {
+    let bytes = info.address;
+    match info.family {
+        family if family == Family::V4 as u8 => Some(IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]])),
+        family if family == Family::V6 as u8 => Some(IpAddr::from(bytes)),
+        _ => None,
+    }
+}
+
+fn health_of(info: &RealInfo) -> Option<Health> {
+    match RealState::new(info.state)? {
+        RealState::Up => Some(Health::Up),
+        RealState::Down => Some(Health::Down),
+        RealState::Unchecked | RealState::Unresolved => None,
+    }
+}
