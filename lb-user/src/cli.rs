@@ -1,1 +1,87 @@
-//! stub
+//! The command line: a subcommand a file; arguments to calls to print. Nothing else in the library prints.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or a wrong config.
+
+mod check;
+mod detach;
+mod output;
+mod run;
+mod stats;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigErrors};
+
+const DEFAULT_CONFIG: &str = "/etc/xdirector.toml";
+const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/xdirector";
+
+/// An XDP load balancer with direct server return.
+#[derive(Debug, Parser)]
+#[command(name = "xdirector", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Examples:\n  xdirector check /etc/xdirector.toml\n  xdirector run --config /etc/xdirector.toml\n  \
+                        xdirector stats\n  xdirector stats --json --interval 0s"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Check(check::Check),
+    Stats(stats::Stats),
+    Detach(detach::Detach),
+}
+
+/// Where the maps are pinned.
+#[derive(Debug, Args)]
+struct Pins {
+    /// Where the maps are pinned [default: /sys/fs/bpf/xdirector]
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pin_dir: Option<PathBuf>,
+    /// Take director.pin_dir from this config instead
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Pins {
+    fn dir(&self) -> anyhow::Result<PathBuf> {
+        match (&self.pin_dir, &self.config) {
+            (Some(dir), _) => Ok(dir.clone()),
+            (None, Some(file)) => Ok(Config::load(file)?.config.director.pin_dir),
+            (None, None) => Ok(DEFAULT_PIN_DIR.into()),
+        }
+    }
+}
+
+/// Parses the arguments, does what they say, and reports what went wrong on stderr.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Stats(command) => command.run(),
+        Command::Detach(command) => command.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<ConfigErrors>() => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            eprintln!("xdirector: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whoever read our output has seen enough.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

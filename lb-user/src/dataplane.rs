@@ -6,7 +6,7 @@
 //! Architecture invariant: nothing outside this module knows aya.
 
 mod attach;
-//mod dump;
+mod dump;
 mod host;
 mod kernel;
 mod mapped;
@@ -18,7 +18,7 @@ use std::sync::atomic::AtomicU64;
 use lb_common::abi::{RealId, ServiceId};
 
 pub use attach::{Attached, Mode};
-//pub use dump::{Dump, DumpError, RealDump, ServiceDump};
+pub use dump::{Dump, DumpError, RealDump, ServiceDump};
 pub use host::HostTables;
 pub use kernel::{Kernel, LoadError};
 pub use memory::Memory;

@@ -15,7 +15,7 @@ mod words;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use lb_common::abi::{Mac, RealState};
+use lb_common::abi::{Family, Mac, RealState};
 
 pub use desired::{Desired, DesiredError, RingCache};
 pub use directory::Directory;
@@ -85,9 +85,19 @@ pub(crate) fn octets(address: IpAddr) -> [u8; 16] {
     bytes
 }
 
+/// The address that a map value holds; `None` for an unknown family.
+pub fn address(bytes: [u8; 16], family: u8) -> Option<IpAddr> {
+    const V4: u8 = Family::V4 as u8;
+    const V6: u8 = Family::V6 as u8;
+    match family {
+        V4 => Some(IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]])),
+        V6 => Some(IpAddr::from(bytes)),
+        _ => None,
+    }
+}
+
 /// The number of an address's [`Family`](lb_common::abi::Family).
 pub(crate) fn family(address: IpAddr) -> u8 {
-    use lb_common::abi::Family;
     match address {
         IpAddr::V4(_) => Family::V4 as u8,
         IpAddr::V6(_) => Family::V6 as u8,

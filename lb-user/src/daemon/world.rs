@@ -3,13 +3,13 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 
-use lb_common::abi::{Family, Mac, RealInfo, RealState, Settings};
+use lb_common::abi::{Mac, RealInfo, RealState, Settings};
 use tracing::{info, warn};
 
 use crate::config::{Config, Real};
 use crate::dataplane::{Maps, WordMap};
 use crate::net::Link;
-use crate::state::{Directory, Health, View, read_value};
+use crate::state::{Directory, Health, View, address, read_value};
 
 /// The view, and our interfaces.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ impl World {
         let directory = Directory::read(maps);
         let mut view = View { hash_seed: hash_seed(config, &settings), ..View::default() };
         for info in directory.reals.values() {
-            let Some(address) = address_of(info) else { continue };
+            let Some(address) = address(info.address, info.family) else { continue };
             if let Some(health) = health_of(info) {
                 view.health.insert((info.pool.as_str().to_owned(), address), health);
             }
@@ -77,15 +77,6 @@ fn hash_seed(config: &Config, current: &Settings) -> u64 {
         "director.hash_seed is not set; using {seed:016x}. Set it, the same on all directors, so that a vip can move"
     );
     seed
-}
-
-fn address_of(info: &RealInfo) -> Option<IpAddr> {
-    let bytes = info.address;
-    match info.family {
-        family if family == Family::V4 as u8 => Some(IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]])),
-        family if family == Family::V6 as u8 => Some(IpAddr::from(bytes)),
-        _ => None,
-    }
 }
 
 fn health_of(info: &RealInfo) -> Option<Health> {

@@ -1,0 +1,202 @@
+//! The pinned maps as a person would want to read them. Needs no daemon.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use aya::maps::{Map, MapData, MapError, PerCpuArray};
+use lb_common::abi::{
+    Bucket, Counter, Mac, Protocol, RealId, RealInfo, RealState, RingRange, ServiceId, ServiceInfo, Settings, VERSION,
+    map,
+};
+use lb_common::reason::Reason;
+
+use super::kernel::sum;
+use super::mapped::Mapped;
+use super::pins::current_map;
+use crate::state::{address, read_value, values};
+
+/// All that the maps say, at about one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dump {
+    /// By id.
+    pub services: Vec<ServiceDump>,
+    /// By id.
+    pub reals: Vec<RealDump>,
+    /// All of them, in their order.
+    pub reasons: Vec<(Reason, u64)>,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceDump {
+    /// Its id.
+    pub id: ServiceId,
+    /// Its name.
+    pub name: String,
+    /// Its pool's name.
+    pub pool: String,
+    /// Its address.
+    pub vip: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Buckets in its pool's ring.
+    pub ring_size: u32,
+    /// Since it was first configured.
+    pub counter: Counter,
+}
+
+/// One real server of one pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealDump {
+    /// Its id.
+    pub id: RealId,
+    /// Its pool's name.
+    pub pool: String,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its weight in the config.
+    pub weight: u32,
+    /// How it stands.
+    pub state: RealState,
+    /// The last MAC known.
+    pub mac: Option<Mac>,
+    /// Buckets of its pool's ring that are its own in the kernel now.
+    pub buckets: u32,
+    /// Over all services of its pool, since it was first configured.
+    pub counter: Counter,
+}
+
+/// Why the maps cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DumpError {
+    /// No daemon has been here.
+    #[error(
+        "no maps are pinned under {}: is `xdirector run` running, with this pin_dir, and are you root?", .0.display()
+    )]
+    Absent(PathBuf),
+    /// Another version's maps.
+    #[error("the maps under {} are of ABI version {version}, this binary reads version {VERSION}", dir.display())]
+    Version {
+        /// The pin directory.
+        dir: PathBuf,
+        /// The maps' version; 0 if no daemon has finished writing them yet.
+        version: u64,
+    },
+    /// A map is there but cannot be read.
+    #[error("cannot read map {0}")]
+    Map(&'static str, #[source] MapError),
+}
+
+impl Dump {
+    /// Reads the maps that packets see, under this pin directory.
+    ///
+    /// # Errors
+    /// See [`DumpError`].
+    pub fn read(pin_dir: &Path) -> Result<Self, DumpError> {
+        if !current_map(pin_dir, map::SETTINGS).exists() {
+            return Err(DumpError::Absent(pin_dir.into()));
+        }
+        let settings: Settings = read_value(mapped(pin_dir, map::SETTINGS)?.words(), 0);
+        if settings.version != u64::from(VERSION) {
+            return Err(DumpError::Version { dir: pin_dir.into(), version: settings.version });
+        }
+        let services = services(pin_dir)?;
+        Ok(Self { reals: reals(pin_dir, &services)?, services, reasons: reasons(pin_dir)? })
+    }
+}
+
+fn services(pin_dir: &Path) -> Result<Vec<ServiceDump>, DumpError> {
+    let info = mapped(pin_dir, map::SERVICE_INFO)?;
+    let counters = per_cpu::<[u64; 2]>(pin_dir, map::SERVICE_COUNTERS)?;
+    let service = |index: u32| {
+        let id = ServiceId::new(u16::try_from(index).ok()?)?;
+        let info: ServiceInfo = read_value(info.words(), index);
+        let vip = address(info.vip, info.family).filter(|_| info.used != 0)?;
+        let protocol = Protocol::new(info.protocol)?;
+        let counter = counters.get(&index, 0).map(|values| sum(&values));
+        Some(counter.map(|counter| ServiceDump {
+            id,
+            name: info.name.as_str().into(),
+            pool: info.pool.as_str().into(),
+            vip,
+            port: info.port,
+            protocol,
+            ring_size: RingRange::from_word(info.ring).size,
+            counter,
+        }))
+    };
+    let all = (1..values::<ServiceInfo>(info.words())).filter_map(service).collect::<Result<_, _>>();
+    all.map_err(|error| DumpError::Map(map::SERVICE_COUNTERS, error))
+}
+
+fn reals(pin_dir: &Path, services: &[ServiceDump]) -> Result<Vec<RealDump>, DumpError> {
+    let info = mapped(pin_dir, map::REAL_INFO)?;
+    let counters = per_cpu::<[u64; 2]>(pin_dir, map::REAL_COUNTERS)?;
+    let owned = owned_buckets(pin_dir, services)?;
+    let real = |index: u32| {
+        let id = RealId::new(u16::try_from(index).ok()?)?;
+        let info: RealInfo = read_value(info.words(), index);
+        let address = address(info.address, info.family).filter(|_| info.used != 0)?;
+        let state = RealState::new(info.state)?;
+        let counter = counters.get(&index, 0).map(|values| sum(&values));
+        Some(counter.map(|counter| RealDump {
+            id,
+            pool: info.pool.as_str().into(),
+            name: info.name.as_str().into(),
+            address,
+            weight: info.weight,
+            state,
+            mac: Some(info.mac).filter(|mac| *mac != 0).map(Mac::from_word),
+            buckets: owned.get(index as usize).copied().unwrap_or(0),
+            counter,
+        }))
+    };
+    let all = (1..values::<RealInfo>(info.words())).filter_map(real).collect::<Result<_, _>>();
+    all.map_err(|error| DumpError::Map(map::REAL_COUNTERS, error))
+}
+
+/// How many buckets each real server owns, by its id, over the rings that services use.
+fn owned_buckets(pin_dir: &Path, services: &[ServiceDump]) -> Result<Vec<u32>, DumpError> {
+    let info = mapped(pin_dir, map::SERVICE_INFO)?;
+    let mut rings: Vec<RingRange> = services
+        .iter()
+        .map(|service| RingRange::from_word(read_value::<ServiceInfo>(info.words(), service.id.index()).ring))
+        .collect();
+    rings.sort_by_key(|ring| ring.base);
+    rings.dedup();
+    let buckets = mapped(pin_dir, map::BUCKETS)?;
+    let mut owned = vec![0; lb_common::abi::limits::MAX_REALS as usize + 1];
+    for RingRange { base, size } in rings {
+        let (from, until) = (base as usize, base as usize + size as usize);
+        for word in buckets.words().get(from..until).unwrap_or_default() {
+            let bucket = Bucket::from_word(word.load(std::sync::atomic::Ordering::Relaxed));
+            if let Some(real) = bucket.real() {
+                owned[real.index() as usize] += 1;
+            }
+        }
+    }
+    Ok(owned)
+}
+
+fn reasons(pin_dir: &Path) -> Result<Vec<(Reason, u64)>, DumpError> {
+    let counters = per_cpu::<u64>(pin_dir, map::REASONS)?;
+    let count = |reason: Reason| Ok((reason, counters.get(&(reason as u32), 0)?.iter().sum()));
+    let all: Result<_, MapError> = Reason::ALL.into_iter().map(count).collect();
+    all.map_err(|error| DumpError::Map(map::REASONS, error))
+}
+
+fn mapped(pin_dir: &Path, name: &'static str) -> Result<Mapped, DumpError> {
+    MapData::from_pin(current_map(pin_dir, name))
+        .and_then(|data| Mapped::new(&data))
+        .map_err(|error| DumpError::Map(name, error))
+}
+
+fn per_cpu<T: aya::Pod>(pin_dir: &Path, name: &'static str) -> Result<PerCpuArray<MapData, T>, DumpError> {
+    MapData::from_pin(current_map(pin_dir, name))
+        .and_then(|data| PerCpuArray::try_from(Map::PerCpuArray(data)))
+        .map_err(|error| DumpError::Map(name, error))
+}
