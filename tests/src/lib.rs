@@ -1,5 +1,6 @@
-//! What xdirector's tests that need root share: packets, a world to run them through, the bench.
+//! What xdirector's tests that need root share: packets, a world to run them through, the bench, the lab.
 
 pub mod bench;
 pub mod fixture;
+pub mod lab;
 pub mod packet;

@@ -1,0 +1,128 @@
+//! xdirector itself, in the lab.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::{INTERFACE, Lab, Process, eventually, output, write_file};
+
+/// How long anything that a daemon does at once may take on a busy machine.
+const SOON: Duration = Duration::from_secs(10);
+
+/// A running daemon with its config file.
+#[derive(Debug)]
+pub struct Director {
+    /// The daemon.
+    pub process: Process,
+    /// Its config file.
+    pub config: PathBuf,
+    number: u32,
+}
+
+/// The binary under test.
+fn binary() -> PathBuf {
+    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/xdirector");
+    std::env::var_os("XDIRECTOR_BIN").map_or_else(built, PathBuf::from)
+}
+
+impl Director {
+    /// Writes `[director]` and what follows it to a file, and runs the daemon until it is ready.
+    ///
+    /// # Errors
+    /// If it does not get ready; quotes its log.
+    pub fn start(lab: &Lab, rest: &str) -> Result<Self> {
+        let config = write_file(lab.directory(), "xdirector.toml", &file(lab, rest))?;
+        let process = spawn(lab, &config, 0)?;
+        let mut director = Self { process, config, number: 0 };
+        director.process.wait_for("ready", SOON)?;
+        Ok(director)
+    }
+
+    /// Runs a new daemon with the same file, after the old one has ended.
+    ///
+    /// # Errors
+    /// If it does not get ready; quotes its log.
+    pub fn start_again(&mut self, lab: &Lab) -> Result<()> {
+        self.number += 1;
+        self.process = spawn(lab, &self.config, self.number)?;
+        self.process.wait_for("ready", SOON)
+    }
+
+    /// Writes the file anew, sends SIGHUP and waits until the log says one of the two things a reload can end with.
+    ///
+    /// # Errors
+    /// If it says neither.
+    pub fn reload(&mut self, lab: &Lab, rest: &str) -> Result<()> {
+        let outcomes = |log: &str| log.matches("reloaded ").count() + log.matches("reload refused").count();
+        write_file(lab.directory(), "xdirector.toml", &file(lab, rest))?;
+        let before = outcomes(&self.process.log());
+        self.process.signal(Signal::SIGHUP)?;
+        let ended = || Ok((outcomes(&self.process.log()) > before).then_some(()));
+        eventually(SOON, "the reload ends", ended).with_context(|| self.process.log())
+    }
+
+    /// `xdirector stats` with these arguments.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn stats_text(&self, arguments: &[&str]) -> Result<String> {
+        output(Command::new(binary()).arg("stats").arg("--config").arg(&self.config).args(arguments))
+    }
+
+    /// `xdirector stats --json`, without rates.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn stats(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&self.stats_text(&["--json", "--interval", "0s"])?)?)
+    }
+
+    /// The rows of the real servers of the first service.
+    ///
+    /// # Errors
+    /// If the stats cannot be read.
+    pub fn reals(&self) -> Result<Vec<Value>> {
+        let stats = self.stats()?;
+        let reals = stats["services"][0]["reals"].as_array().context("the stats have no real servers")?;
+        Ok(reals.clone())
+    }
+
+    /// Waits until the named real server is in this state.
+    ///
+    /// # Errors
+    /// If that does not come; quotes the log.
+    pub fn wait_for_state(&self, real: &str, state: &str) -> Result<()> {
+        let what = format!("{real} is {state}");
+        let found = || Ok(self.reals()?.iter().any(|row| row["name"] == real && row["state"] == state).then_some(()));
+        eventually(SOON, &what, found).with_context(|| self.process.log())
+    }
+
+    /// Packets with this reason.
+    ///
+    /// # Errors
+    /// If there is no such reason.
+    pub fn reason(&self, name: &str) -> Result<u64> {
+        let stats = self.stats()?;
+        let reasons = stats["reasons"].as_array().context("the stats have no reasons")?;
+        let row = reasons.iter().find(|row| row["name"] == name);
+        row.and_then(|row| row["packets"].as_u64()).with_context(|| format!("the stats have no reason {name}"))
+    }
+}
+
+fn spawn(lab: &Lab, config: &Path, number: u32) -> Result<Process> {
+    let (binary, config) = (binary(), config.to_string_lossy().into_owned());
+    let binary = binary.to_str().context("the path of the binary is not text")?;
+    lab.spawn(&lab.director, &format!("director{number}"), binary, &["run", "--config", &config])
+}
+
+fn file(lab: &Lab, rest: &str) -> String {
+    let pin_dir = lab.pin_dir();
+    format!(
+        "[director]\ninterfaces = [\"{INTERFACE}\"]\nhash_seed = \"6f1d0c2b9a7e4d35\"\npin_dir = \"{}\"\n\n{rest}",
+        pin_dir.display()
+    )
+}

@@ -1,0 +1,84 @@
+//! What an operator does.
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+use tests::lab::{Connection, VIP, output};
+
+use crate::scene::{Scene, config};
+
+#[test]
+fn a_reload_applies_weights_and_breaks_no_connection() -> Result<()> {
+    let mut scene = Scene::new(&[1, 1, 1])?;
+    let mut connection = scene.lab.client.enter(|| Connection::open(VIP, 80))?;
+    let name = connection.ask("/")?.text();
+    let weights = match name.as_str() {
+        "real1" => [1, 0, 0],
+        "real2" => [0, 1, 0],
+        _ => [0, 0, 1],
+    };
+    scene.director.reload(&scene.lab, &config(&weights))?;
+    ensure!(scene.fetch_names(30)?.iter().all(|other| *other == name));
+    ensure!(connection.ask("/")?.text() == name);
+    scene.director.reload(&scene.lab, &config(&[1, 1, 1]))?;
+    ensure!(scene.fetch_names(60)?.iter().any(|other| *other != name));
+    Ok(())
+}
+
+#[test]
+fn a_real_server_that_is_added_serves_and_one_that_is_removed_does_not() -> Result<()> {
+    let mut scene = Scene::new(&[1, 1])?;
+    scene.director.reload(&scene.lab, &config(&[1]))?;
+    ensure!(scene.fetch_names(30)?.iter().all(|name| name == "real1"));
+    scene.director.reload(&scene.lab, &config(&[1, 1]))?;
+    scene.director.wait_for_state("real2", "up")?;
+    ensure!(scene.fetch_names(60)?.contains(&"real2".into()));
+    Ok(())
+}
+
+#[test]
+fn a_bad_file_is_refused_whole_and_changes_nothing() -> Result<()> {
+    let mut scene = Scene::new(&[1, 1])?;
+    let before = scene.director.reals()?;
+    for (bad, word) in [
+        (config(&[1, 1]).replace("weight = 1", "weight = -1"), "weight is -1"),
+        (config(&[1, 1]).replace("ring_buckets = 65536", "ring_buckets = 70000"), "restart the daemon"),
+        ("nonsense".into(), "xdirector.toml:"),
+    ] {
+        scene.director.reload(&scene.lab, &bad)?;
+        let log = scene.director.process.log();
+        ensure!(log.contains("reload refused") && log.contains(word), "{log}");
+    }
+    scene.director.reload(&scene.lab, &config(&[1, 1]))?;
+    let shares = |reals: &[serde_json::Value]| reals.iter().map(|real| real["share"].clone()).collect::<Vec<_>>();
+    ensure!(shares(&scene.director.reals()?) == shares(&before));
+    scene.fetch_names(10)?;
+    Ok(())
+}
+
+#[test]
+fn a_stop_detaches_and_leaves_no_pins() -> Result<()> {
+    let mut scene = Scene::new(&[1])?;
+    let attached = |scene: &Scene| output(scene.lab.director.command("ip").args(["link", "show", "dev", "eth0"]));
+    ensure!(attached(&scene)?.contains("prog/xdp"), "no program is attached: {}", attached(&scene)?);
+    let status = scene.director.process.stop(Signal::SIGTERM)?;
+    ensure!(status.success(), "{status}");
+    ensure!(!attached(&scene)?.contains("prog/xdp"), "a program is still attached: {}", attached(&scene)?);
+    ensure!(!scene.lab.pin_dir().exists(), "pins were left");
+    Ok(())
+}
+
+#[test]
+fn a_start_that_cannot_work_says_why() -> Result<()> {
+    let scene = Scene::new(&[1])?;
+    let binary = std::env::var("XDIRECTOR_BIN").unwrap_or_else(|_| "../target/release/xdirector".into());
+    let file = scene.lab.directory().join("bad.toml");
+    let text = std::fs::read_to_string(&scene.director.config)?.replace("eth0", "eth9");
+    std::fs::write(&file, text)?;
+    let failed = scene.lab.director.command(&binary).arg("run").arg("--config").arg(&file).output()?;
+    let stderr = String::from_utf8_lossy(&failed.stderr).into_owned();
+    ensure!(
+        failed.status.code() == Some(1) && stderr.contains("interface eth9 of director.interfaces is not there"),
+        "{stderr}"
+    );
+    Ok(())
+}
