@@ -1,6 +1,7 @@
 //! What xdirector's tests that need root share: packets, a world to run them through, the bench, the lab.
 
 pub mod bench;
+pub mod demo;
 pub mod fixture;
 pub mod lab;
 pub mod packet;

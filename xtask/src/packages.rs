@@ -20,10 +20,10 @@ struct Tool {
 /// All that the lab, the tests in it and the demo call. The only such list.
 const LAB: [Tool; 6] = [
     Tool { command: "nginx", package: "nginx-light", purpose: "the real servers" },
-    Tool { command: "curl", package: "curl", purpose: "the client" },
+    Tool { command: "curl", package: "curl", purpose: "a client in a lab that was kept" },
     Tool { command: "ip", package: "iproute2", purpose: "namespaces, bridges, addresses, neighbours" },
     Tool { command: "ethtool", package: "ethtool", purpose: "checksum offload off on the lab's wires" },
-    Tool { command: "sysctl", package: "procps", purpose: "arp_ignore and arp_announce on the real servers" },
+    Tool { command: "ping", package: "iputils-ping", purpose: "traffic that is not ours" },
     Tool { command: "tcpdump", package: "tcpdump", purpose: "looking at a lab that was kept" },
 ];
 

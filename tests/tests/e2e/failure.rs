@@ -44,8 +44,12 @@ fn open_connections_to_the_others_survive_a_death_and_a_return() -> Result<()> {
     scene.director.wait_for_state("real2", "down")?;
     open.retain(|(_, name)| name != "real2");
     ensure!(open.len() > 60, "only {} connections went to the others", open.len());
-    let mut all_answer =
-        || open.iter_mut().try_for_each(|(connection, name)| Ok(ensure!(connection.ask("/")?.text() == *name)));
+    let mut all_answer = || {
+        for (connection, name) in &mut open {
+            ensure!(connection.ask("/")?.text() == *name, "a connection to {name} was answered by another");
+        }
+        Ok(())
+    };
     all_answer()?;
     scene.nginx[1].start_again(&scene.lab, &scene.lab.reals[1])?;
     scene.director.wait_for_state("real2", "up")?;
