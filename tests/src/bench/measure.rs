@@ -27,12 +27,12 @@ pub fn measure(mut cases: Vec<Case>, seed: u64) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for case in &cases {
         prepare(&mut kernel, case)?;
-        for program in ["floor", "pipeline"] {
+        for program in ["floor", case.program] {
             run(&mut kernel, program, case, u32::try_from(case.flows)?.max(1024))?;
         }
         for _ in 0..SAMPLES {
             let floor_ns = run(&mut kernel, "floor", case, REPEATS)?;
-            let ns = run(&mut kernel, "pipeline", case, REPEATS)?;
+            let ns = run(&mut kernel, case.program, case, REPEATS)?;
             samples.push(Sample { case: case.name.into(), flows: case.flows, ns, floor_ns });
         }
     }

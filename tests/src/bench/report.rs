@@ -65,14 +65,15 @@ fn round(value: f64) -> f64 {
 /// A table for people.
 pub fn table(rows: &[Row]) -> String {
     let head = format!(
-        "{:<18} {:>8}  {:>9} {:>9}  {:>9} {:>9}  {:>6}\n",
-        "case", "flows", "min ns", "median", "floor min", "median", "ratio"
+        "{:<18} {:>8}  {:>7} {:>7}  {:>9} {:>7}  {:>6}  {:>11}\n",
+        "case", "flows", "min ns", "median", "floor min", "median", "ratio", "above floor"
     );
     rows.iter().fold(head, |text, row| {
         let Row { case, flows, ns_min, ns_median, floor_ns_min, floor_ns_median, ratio } = row;
         text + &format!(
-            "{case:<18} {flows:>8}  {ns_min:>9.2} {ns_median:>9.2}  {floor_ns_min:>9.2} {floor_ns_median:>9.2}  \
-             {ratio:>5.2}x\n"
+            "{case:<18} {flows:>8}  {ns_min:>7.2} {ns_median:>7.2}  {floor_ns_min:>9.2} {floor_ns_median:>7.2}  {ratio:>5.2}x  {:>11.2}
+",
+            ns_median - floor_ns_median
         )
     })
 }
