@@ -1,17 +1,22 @@
 //! The packet pipeline: pure code over packet bytes and table look-ups, the same in the kernel and on the host.
 //!
 //! ```text
-//! frame -> parse -> classify (service?) -> select (ring) -> rewrite -> one exit, one reason counted
+//! frame -> parse -> classify (service?) -> judge -> select (ring) -> rewrite -> one exit, one reason counted
 //! ```
 
 mod classify;
-mod parse;
+mod flow;
+mod ipv4;
+mod ipv6;
 mod rewrite;
 mod select;
 
 use crate::abi::{Bucket, RealId, ServiceId, ServiceSlot, Settings};
 use crate::reason::Reason;
-use crate::wire::Cursor;
+use crate::wire::{Cursor, Ethernet};
+use flow::Flow;
+use ipv4::Ipv4Flow;
+use ipv6::Ipv6Flow;
 
 /// What the pipeline looks up and counts.
 pub trait Tables {
@@ -31,8 +36,8 @@ pub trait Tables {
     fn count_forwarded(&mut self, service: ServiceId, real: RealId, bytes: u64);
 }
 
-/// Takes one frame through the pipeline. If it is to be transmitted its Ethernet addresses are rewritten, else it is
-/// as it was.
+/// Takes one frame through the pipeline. If it is to be transmitted its Ethernet addresses are rewritten and its time
+/// to live is one less, else it is as it was.
 #[inline(always)]
 pub fn process<P: Cursor + ?Sized, T: Tables>(packet: &mut P, tables: &mut T) -> Reason {
     let reason = match forward(packet, tables) {
@@ -53,12 +58,22 @@ struct Sent {
 
 #[inline(always)]
 fn forward<P: Cursor + ?Sized, T: Tables>(packet: &mut P, tables: &T) -> Result<Sent, Reason> {
-    let flow = parse::parse(packet)?;
+    match packet.load::<u16>(Ethernet::TYPE) {
+        Some(Ethernet::IPV4) => steer(&Ipv4Flow::parse(packet)?, packet, tables),
+        Some(Ethernet::IPV6) => steer(&Ipv6Flow::parse(packet)?, packet, tables),
+        _ => Err(Reason::NotBalanced),
+    }
+}
+
+/// The same steps for both families. A packet is judged only once it is known to be for a service of ours.
+#[inline(always)]
+fn steer<F: Flow, P: Cursor + ?Sized, T: Tables>(flow: &F, packet: &mut P, tables: &T) -> Result<Sent, Reason> {
     let settings = tables.settings().ok_or(Reason::NotConfigured)?;
-    let matched = classify::classify(&flow, settings, tables)?;
+    let matched = classify::classify(flow, settings, tables)?;
     let own_mac = classify::addressed_to_us(packet, settings)?;
-    let chosen = select::select(&flow, settings, matched.ring, tables)?;
-    rewrite::rewrite(packet, own_mac, chosen.mac_word).ok_or(Reason::NotBalanced)?;
+    flow.judge(packet)?;
+    let chosen = select::select(flow, settings, matched.ring, tables)?;
+    rewrite::rewrite(flow, packet, own_mac, chosen.mac_word).ok_or(Reason::BadLength)?;
     Ok(Sent { service: matched.service, real: chosen.real })
 }
 

@@ -59,14 +59,20 @@ macro_rules! reasons {
 reasons! {
     /// Sent on to a real server.
     Forwarded, "forwarded", Transmit;
-    /// Neither IPv4 TCP nor IPv4 UDP, or too short or too odd to tell: not ours to judge.
+    /// Neither TCP nor UDP over IPv4 or IPv6, or too short or too odd to tell: not ours to judge.
     NotBalanced, "not-balanced", Pass;
-    /// IPv4 TCP or UDP, for an address or port that no service has.
+    /// TCP or UDP, for an address or port that no service has.
     NoService, "no-service", Pass;
     /// A fragment: only whole packets are balanced.
     Fragment, "fragment", Pass;
     /// For a service, but the frame was addressed to another machine's MAC and only overheard.
     Overheard, "overheard", Pass;
+    /// For a service, but its lengths do not fit the frame, or each other.
+    BadLength, "bad-length", Drop;
+    /// For a service, but its IPv4 header checksum is wrong.
+    BadChecksum, "bad-checksum", Drop;
+    /// For a service, but it may not be forwarded once more: a loop, or a traceroute.
+    TtlExpired, "ttl-expired", Drop;
     /// For a service, but no real server of its pool is usable.
     NoUsableReal, "no-usable-real", Drop;
     /// For a service whose ring the daemon has not written: a defect, please report it.

@@ -2,7 +2,7 @@
 
 mod headers;
 
-pub use headers::{Ethernet, Ipv4, Ports};
+pub use headers::{Ethernet, Ipv4, Ipv6, Ports, transport_header};
 
 /// An unsigned integer that a [`Cursor`] loads and stores, in the order of a little-endian machine: the first byte of
 /// the packet is the lowest. Fields in network order are compared as they stand and never swapped.
@@ -43,6 +43,13 @@ pub trait Cursor {
 
     /// `None` if the word does not lie wholly within the frame.
     fn load<W: Word>(&self, offset: usize) -> Option<W>;
+
+    /// The same, for an offset whose bounds the compiler could derive from an earlier check in a way that the kernel's
+    /// verifier cannot follow: the check is made in any case.
+    #[inline(always)]
+    fn load_checked<W: Word>(&self, offset: usize) -> Option<W> {
+        self.load(offset)
+    }
 
     /// Writes nothing and says `None` if the word does not lie wholly within the frame.
     fn store<W: Word>(&mut self, offset: usize, value: W) -> Option<()>;

@@ -1,5 +1,7 @@
 //! The only place that makes packet pointers.
 
+use core::arch::asm;
+
 use aya_ebpf::programs::XdpContext;
 use lb_common::wire::{Cursor, Word};
 
@@ -38,6 +40,14 @@ impl Cursor for XdpCursor {
         // supported machines (x86-64, arm64) loads unaligned packet words, and the verifier refuses the program where
         // it does not; a byte-wise read would cost four to eight times the instructions.
         Some(unsafe { *pointer })
+    }
+
+    #[inline(always)]
+    fn load_checked<W: Word>(&self, mut offset: usize) -> Option<W> {
+        // SAFETY: a register is copied to itself; the compiler merely no longer knows what it knew of the offset. No
+        // instruction at all would leave two line infos at one place, which the kernel refuses.
+        unsafe { asm!("{offset} = {offset}", offset = inout(reg) offset, options(nomem, nostack, preserves_flags)) };
+        self.load(offset)
     }
 
     #[inline(always)]

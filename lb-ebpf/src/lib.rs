@@ -1,5 +1,6 @@
 //! The kernel's shell around the datapath: packet pointers ([`cursor`]), maps ([`maps`]), and the panic handler.
 #![no_std]
+#![feature(asm_experimental_arch)]
 
 pub mod cursor;
 pub mod maps;

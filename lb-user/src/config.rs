@@ -121,7 +121,7 @@ pub struct Pool {
 pub struct Real {
     /// The config's, else the address.
     pub name: String,
-    /// Where it is; on the same Ethernet segment as the director. IPv4, until the datapath carries IPv6.
+    /// Where it is; on the same Ethernet segment as the director.
     pub address: IpAddr,
     /// Its share of the ring relative to the others, at most 65535; 0 = none.
     pub weight: u32,
@@ -158,7 +158,7 @@ pub enum CheckKind {
 pub struct Service {
     /// The config's, else vip:port/protocol.
     pub name: String,
-    /// The address clients know. IPv4, until the datapath carries IPv6.
+    /// The address clients know.
     pub vip: IpAddr,
     /// The port clients know; the real servers listen on it too (direct server return keeps it).
     pub port: u16,

@@ -1,7 +1,7 @@
 //! A small world that kernel tests and bench run packets through: one director, a pool or more, all MACs known.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -16,8 +16,10 @@ use lb_user::state::View;
 pub const DIRECTOR: Mac = Mac([0x02, 0, 0, 0, 0, 0xd1]);
 /// The client's, or rather its router's, MAC.
 pub const CLIENT: Mac = Mac([0x02, 0, 0, 0, 0, 0xc1]);
-/// The vip of all services.
-pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 100);
+/// The vip of all IPv4 services.
+pub const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 66, 0, 100));
+/// The vip of all IPv6 services.
+pub const VIP_6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd66, 0, 0, 0, 0, 0, 0, 0x100));
 /// The port of the TCP service.
 pub const PORT: u16 = 80;
 /// The port of the UDP service.
@@ -33,15 +35,14 @@ pub struct World {
 }
 
 impl World {
-    /// A TCP and a UDP service over one pool of so many equal real servers, with room for a few more.
+    /// A TCP and a UDP service for each family over one pool of so many equal real servers, with room for a few more.
     pub fn new(reals: u16) -> Self {
         let address = |index: u16| IpAddr::V4(Ipv4Addr::from_bits(0x0a42_0100 + u32::from(index)));
         let real = |index| Real { name: format!("real{index}"), address: address(index), weight: 1 };
         let mac = |index: u16| Mac([0x02, 0, 0, 1, (index >> 8) as u8, index as u8]);
         let ring_size = auto_size((0..reals).map(|_| 1));
         let pool = Pool { name: "web".into(), ring_size, reals: (0..reals).map(real).collect(), check: None };
-        let service =
-            |name: &str, port, protocol| Service { name: name.into(), vip: VIP.into(), port, protocol, pool: 0 };
+        let service = |name: &str, vip, port, protocol| Service { name: name.into(), vip, port, protocol, pool: 0 };
         let director = Director {
             interfaces: vec!["eth0".into()],
             xdp_mode: XdpMode::Auto,
@@ -49,7 +50,12 @@ impl World {
             pin_dir: PathBuf::new(),
         };
         let limits = Limits { services: 512, reals: 4096, ring_buckets: 1 << 20 };
-        let services = vec![service("tcp", PORT, Protocol::Tcp), service("udp", UDP_PORT, Protocol::Udp)];
+        let services = vec![
+            service("tcp", VIP, PORT, Protocol::Tcp),
+            service("udp", VIP, UDP_PORT, Protocol::Udp),
+            service("tcp6", VIP_6, PORT, Protocol::Tcp),
+            service("udp6", VIP_6, UDP_PORT, Protocol::Udp),
+        ];
         Self {
             config: Config { director, limits, pools: vec![pool], services },
             view: View {

@@ -1,74 +1,104 @@
 //! Frames for fixtures, built field by field.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use lb_common::abi::{Mac, Protocol};
 
-/// One IPv4 TCP or UDP frame. Every field may be set to what no honest sender would send.
-#[derive(Clone, Copy, Debug)]
+/// One TCP or UDP frame. Every field may be set to what no honest sender would send.
+#[derive(Clone, Debug)]
 pub struct Packet {
     /// Ethernet destination.
     pub destination_mac: Mac,
     /// Ethernet source.
     pub source_mac: Mac,
-    /// IPv4 source.
-    pub source: Ipv4Addr,
-    /// IPv4 destination.
-    pub destination: Ipv4Addr,
+    /// IP source, of the family of the destination.
+    pub source: IpAddr,
+    /// IP destination.
+    pub destination: IpAddr,
     /// Transport protocol.
     pub protocol: Protocol,
     /// Source port.
     pub source_port: u16,
     /// Destination port.
     pub destination_port: u16,
-    /// Bytes of IPv4 options (no-operations), 0 to 40; a multiple of 4.
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// Words of IPv4 options (no-operations), 0 to 10.
     pub options: usize,
-    /// Flags and fragment offset.
+    /// IPv4: flags and fragment offset.
     pub fragment: u16,
+    /// IPv6: extension headers, (number, bytes less the first 8, in units of 8).
+    pub extensions: Vec<(u8, u8)>,
     /// Payload bytes (zeros).
     pub payload: usize,
 }
 
 impl Packet {
-    /// A 64-byte frame (with the FCS that is not in it) from a client to a service.
-    pub fn new(
-        protocol: Protocol,
-        (source, source_port): (Ipv4Addr, u16),
-        (destination, destination_port): (Ipv4Addr, u16),
-    ) -> Self {
+    /// A frame from a client to a service; over IPv4 it has 64 bytes with the FCS that is not in it.
+    pub fn new(protocol: Protocol, source: (IpAddr, u16), destination: (IpAddr, u16)) -> Self {
         Self {
             destination_mac: crate::fixture::DIRECTOR,
             source_mac: crate::fixture::CLIENT,
-            source,
-            destination,
+            source: source.0,
+            destination: destination.0,
             protocol,
-            source_port,
-            destination_port,
+            source_port: source.1,
+            destination_port: destination.1,
+            ttl: 64,
             options: 0,
             fragment: 0,
+            extensions: Vec::new(),
             payload: if protocol == Protocol::Tcp { 6 } else { 18 },
         }
     }
 
     /// The frame, with right lengths and IPv4 checksum; the transport checksum is left zero, nobody here reads it.
     pub fn bytes(&self) -> Vec<u8> {
-        let Self { destination_mac, source_mac, source, destination, protocol, .. } = *self;
-        let transport = self.transport();
-        let header = 20 + self.options;
-        let total = u16::try_from(header + transport.len()).unwrap_or(u16::MAX);
-        let mut frame = [destination_mac.0, source_mac.0].concat();
-        frame.extend([0x08, 0x00, 0x40 | (header / 4) as u8, 0]);
-        frame.extend(total.to_be_bytes());
-        frame.extend([0, 1]);
-        frame.extend(self.fragment.to_be_bytes());
-        frame.extend([64, protocol as u8, 0, 0]);
-        frame.extend(source.octets());
-        frame.extend(destination.octets());
-        frame.resize(14 + header, 1);
-        let checksum = internet_checksum(&frame[14..14 + header]);
-        frame[24..26].copy_from_slice(&checksum.to_be_bytes());
-        frame.extend(transport);
+        let mut frame = [self.destination_mac.0, self.source_mac.0].concat();
+        match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                frame.extend([0x08, 0x00]);
+                frame.extend(self.ipv4(&source.octets(), &destination.octets()));
+            }
+            (source, destination) => {
+                frame.extend([0x86, 0xdd]);
+                frame.extend(self.ipv6(&octets(source), &octets(destination)));
+            }
+        }
+        frame.extend(self.transport());
         frame
+    }
+
+    fn ipv4(&self, source: &[u8], destination: &[u8]) -> Vec<u8> {
+        let length = 20 + 4 * self.options;
+        let mut header = vec![0x40 | (length / 4) as u8, 0];
+        header.extend(number(length + self.transport().len()));
+        header.extend([0, 1]);
+        header.extend(self.fragment.to_be_bytes());
+        header.extend([self.ttl, self.protocol as u8, 0, 0]);
+        header.extend(source);
+        header.extend(destination);
+        header.resize(length, 1);
+        let checksum = internet_checksum(&header);
+        header[10..12].copy_from_slice(&checksum.to_be_bytes());
+        header
+    }
+
+    fn ipv6(&self, source: &[u8], destination: &[u8]) -> Vec<u8> {
+        let mut chain = Vec::new();
+        let followers = self.extensions.iter().map(|(number, _)| *number).skip(1).chain([self.protocol as u8]);
+        for ((_, more), next) in self.extensions.iter().zip(followers) {
+            chain.extend([next, *more]);
+            chain.resize(chain.len() + 6 + 8 * usize::from(*more), 0);
+        }
+        let first = self.extensions.first().map_or(self.protocol as u8, |(number, _)| *number);
+        let mut header = vec![0x60, 0, 0, 0];
+        header.extend(number(chain.len() + self.transport().len()));
+        header.extend([first, self.ttl]);
+        header.extend(source);
+        header.extend(destination);
+        header.extend(chain);
+        header
     }
 
     fn transport(&self) -> Vec<u8> {
@@ -76,13 +106,22 @@ impl Packet {
         match self.protocol {
             // Sequence, acknowledgement, five words long with ACK set, window, checksum, urgent pointer.
             Protocol::Tcp => bytes.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]),
-            Protocol::Udp => {
-                let length = u16::try_from(8 + self.payload).unwrap_or(u16::MAX);
-                bytes.extend([length.to_be_bytes(), [0, 0]].concat());
-            }
+            Protocol::Udp => bytes.extend([number(8 + self.payload), [0, 0]].concat()),
         }
         bytes.resize(bytes.len() + self.payload, 0);
         bytes
+    }
+}
+
+/// A length field; what does not fit is as large as it can be.
+fn number(length: usize) -> [u8; 2] {
+    u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
+}
+
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
     }
 }
 

@@ -80,6 +80,18 @@ impl ServiceKey {
         Self { vip: [vip as u64, 0], tail: port as u32 | (protocol as u32) << 16 | (Family::V4 as u32) << 24 }
     }
 
+    /// An IPv6 key from words as loaded from the packet on a little-endian machine.
+    #[inline(always)]
+    pub const fn from_v6_words(vip: [u64; 2], port: u16, protocol: Protocol) -> Self {
+        Self { vip, tail: port as u32 | (protocol as u32) << 16 | (Family::V6 as u32) << 24 }
+    }
+
+    /// `port` is in network byte order, as it stands in the packet.
+    pub const fn v6(vip: [u8; 16], port: [u8; 2], protocol: Protocol) -> Self {
+        let words = u128::from_le_bytes(vip);
+        Self::from_v6_words([words as u64, (words >> 64) as u64], u16::from_le_bytes(port), protocol)
+    }
+
     /// The slot within one half of the table, by multiply-shift hashing: `seed` is odd.
     #[inline(always)]
     pub const fn slot(self, seed: u64) -> u32 {

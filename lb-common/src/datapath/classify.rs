@@ -1,7 +1,7 @@
 //! Flow to service: one array access, and the question whether the frame was sent to us at all.
 
 use super::Tables;
-use super::parse::Flow;
+use super::flow::Flow;
 use crate::abi::limits::SERVICE_SLOTS;
 use crate::abi::{RingRange, ServiceId, Settings, VERSION};
 use crate::reason::Reason;
@@ -15,7 +15,7 @@ pub struct Matched {
 
 /// Looks the flow's destination up in the active half of the perfect-hash table.
 #[inline(always)]
-pub fn classify<T: Tables>(flow: &Flow, settings: &Settings, tables: &T) -> Result<Matched, Reason> {
+pub fn classify<F: Flow, T: Tables>(flow: &F, settings: &Settings, tables: &T) -> Result<Matched, Reason> {
     if settings.version != VERSION as u64 {
         return Err(Reason::NotConfigured);
     }

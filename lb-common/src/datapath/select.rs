@@ -1,7 +1,7 @@
 //! Flow to real server: one bucket of the service's ring.
 
 use super::Tables;
-use super::parse::Flow;
+use super::flow::Flow;
 use crate::abi::{Bucket, RealId, RingRange, Settings};
 use crate::hash::reduce;
 use crate::reason::Reason;
@@ -14,8 +14,13 @@ pub struct Chosen {
 
 /// Hashes the flow and takes the owner of its bucket.
 #[inline(always)]
-pub fn select<T: Tables>(flow: &Flow, settings: &Settings, ring: RingRange, tables: &T) -> Result<Chosen, Reason> {
-    let hash = settings.flow_key.v4(flow.source, flow.destination, flow.ports.0);
+pub fn select<F: Flow, T: Tables>(
+    flow: &F,
+    settings: &Settings,
+    ring: RingRange,
+    tables: &T,
+) -> Result<Chosen, Reason> {
+    let hash = flow.hash(&settings.flow_key);
     let index = ring.base.wrapping_add(reduce(hash, ring.size));
     let bucket = tables.bucket(index).unwrap_or(Bucket::UNWRITTEN);
     match bucket.real() {

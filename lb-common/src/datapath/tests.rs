@@ -9,6 +9,7 @@ const OWN: Mac = Mac([2, 0, 0, 0, 0, 0xd1]);
 const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 0xc1]);
 const REAL: Mac = Mac([2, 0, 0, 0, 0, 0xaa]);
 const VIP: [u8; 4] = [192, 168, 81, 100];
+const VIP_6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 
 struct World {
     settings: Settings,
@@ -42,9 +43,10 @@ impl Tables for World {
     }
 }
 
-/// One service, VIP:3306/tcp, id 7, with a ring of one bucket that real server 9 owns.
+/// One service, VIP:3306/tcp and VIP_6:3306/tcp, id 7, with a ring of one bucket that real server 9 owns.
 fn world() -> World {
-    let key = ServiceKey::v4(VIP, 3306_u16.to_be_bytes(), Protocol::Tcp);
+    let port = 3306_u16.to_be_bytes();
+    let keys = [ServiceKey::v4(VIP, port, Protocol::Tcp), ServiceKey::v6(VIP_6, port, Protocol::Tcp)];
     let seed = 0x9e37_79b9_7f4a_7c15;
     let mut own_macs = [0; MAX_OWN_MACS];
     own_macs[1] = OWN.to_word();
@@ -58,7 +60,10 @@ fn world() -> World {
     };
     let mut slots = vec![ServiceSlot::default(); 2 * SERVICE_SLOTS as usize];
     let service = ServiceId::new(7).expect("7 is a valid id");
-    slots[(SERVICE_SLOTS + key.slot(seed)) as usize] = ServiceSlot::new(key, service, RingRange { base: 2, size: 1 });
+    for key in keys {
+        slots[(SERVICE_SLOTS + key.slot(seed)) as usize] =
+            ServiceSlot::new(key, service, RingRange { base: 2, size: 1 });
+    }
     let real = RealId::new(9).expect("9 is a valid id");
     let buckets = vec![Bucket::UNWRITTEN, Bucket::UNWRITTEN, Bucket::new(real, REAL)];
     World { settings, slots, buckets, reasons: Vec::new(), counter: Counter::default() }
@@ -75,33 +80,92 @@ fn segment() -> Vec<u8> {
     frame.extend([0xc0, 0x01]);
     frame.extend(3306_u16.to_be_bytes());
     frame.extend([0; 16]);
+    fix_checksum(&mut frame);
+    frame
+}
+
+fn header_sum(header: &[u8]) -> u16 {
+    let sum: u32 = header.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    ((folded & 0xffff) + (folded >> 16)) as u16
+}
+
+fn fix_checksum(frame: &mut [u8]) {
+    let end = 14 + usize::from(frame[14] & 0x0f) * 4;
+    frame[24..26].fill(0);
+    let sum = !header_sum(&frame[14..end]);
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// The same over IPv6, with an extension header of 16 bytes.
+fn segment_v6() -> Vec<u8> {
+    let mut frame = segment();
+    let transport = frame.split_off(34);
+    frame.truncate(12);
+    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 36, 60, 64]);
+    frame.extend([0xfd; 16]);
+    frame.extend(VIP_6);
+    frame.extend([6, 1]);
+    frame.extend([0; 14]);
+    frame.extend(transport);
     frame
 }
 
 #[test]
-fn sends_a_clients_segment_to_the_real_server_and_changes_only_the_addresses() {
+fn sends_a_clients_segment_to_the_real_server_and_changes_only_addresses_and_ttl() {
     let (mut world, before) = (world(), segment());
     let mut frame = before.clone();
     assert_eq!(process(frame.as_mut_slice(), &mut world), Reason::Forwarded);
     assert_eq!(frame[..6], REAL.0);
     assert_eq!(frame[6..12], OWN.0);
-    assert_eq!(frame[12..], before[12..]);
+    assert_eq!(frame[22], before[22] - 1);
+    assert_eq!(header_sum(&frame[14..34]), 0xffff);
+    assert_eq!(frame[12..22], before[12..22]);
+    assert_eq!(frame[26..], before[26..]);
     assert_eq!(world.counter, Counter { packets: 1, bytes: before.len() as u64 });
     assert_eq!(world.reasons, [Reason::Forwarded]);
+}
+
+#[test]
+fn the_checksum_stays_right_whatever_it_was() {
+    let mut world = world();
+    for id in 0..=u16::MAX {
+        let mut frame = segment();
+        frame[18..20].copy_from_slice(&id.to_be_bytes());
+        fix_checksum(&mut frame);
+        assert_eq!(process(frame.as_mut_slice(), &mut world), Reason::Forwarded, "id {id}");
+        assert_eq!(header_sum(&frame[14..34]), 0xffff, "id {id}");
+    }
 }
 
 #[test]
 fn options_before_the_ports_do_not_hide_them() {
     let mut frame = segment();
     frame[14] = 0x46;
+    frame[17] = 44;
     frame.splice(34..34, [1, 1, 1, 0]);
+    fix_checksum(&mut frame);
     assert_eq!(process(frame.as_mut_slice(), &mut world()), Reason::Forwarded);
+    frame[35] = 7;
+    frame[22] += 1;
+    assert_eq!(process(frame.as_mut_slice(), &mut world()), Reason::Overheard, "it has been sent on");
+    frame[..6].copy_from_slice(&OWN.0);
+    assert_eq!(process(frame.as_mut_slice(), &mut world()), Reason::BadChecksum);
+}
+
+#[test]
+fn ipv6_is_sent_on_with_one_hop_less() {
+    let (mut world, before) = (world(), segment_v6());
+    let mut frame = before.clone();
+    assert_eq!(process(frame.as_mut_slice(), &mut world), Reason::Forwarded);
+    assert_eq!(frame[..6], REAL.0);
+    assert_eq!(frame[21], before[21] - 1);
+    assert_eq!(frame[22..], before[22..]);
 }
 
 /// Each row changes one thing, of the packet or of the world.
 #[test]
 fn every_other_packet_is_left_as_it_was_with_its_reason() {
-    type Change = fn(&mut Vec<u8>, &mut World);
     let rows: &[(&str, Change, Reason)] = &[
         ("ARP", |frame, _| frame[13] = 6, Reason::NotBalanced),
         ("IPv6 version in an IPv4 frame", |frame, _| frame[14] = 0x65, Reason::NotBalanced),
@@ -118,14 +182,58 @@ fn every_other_packet_is_left_as_it_was_with_its_reason() {
         ("another machine's MAC", |frame, _| frame[5] ^= 1, Reason::Overheard),
         ("broadcast", |frame, _| frame[..6].fill(0xff), Reason::Overheard),
         ("all-zero MAC", |frame, _| frame[..6].fill(0), Reason::Overheard),
+        ("longer than its frame", |frame, _| frame[17] += 1, Reason::BadLength),
+        ("too short for TCP", |frame, _| frame[17] -= 1, Reason::BadLength),
+        ("time to live 1", |frame, _| frame[22] = 1, Reason::TtlExpired),
+        ("time to live 0", |frame, _| frame[22] = 0, Reason::TtlExpired),
+        ("a wrong checksum", |frame, _| frame[24] ^= 1, Reason::BadChecksum),
         ("no usable real server", |_, world| world.buckets[2] = Bucket::EMPTY, Reason::NoUsableReal),
         ("unwritten bucket", |_, world| world.buckets[2] = Bucket::UNWRITTEN, Reason::UnwrittenBucket),
         ("ring beyond the map", |_, world| world.buckets.truncate(2), Reason::UnwrittenBucket),
         ("no settings yet", |_, world| world.settings.version = 0, Reason::NotConfigured),
         ("the other half is active", |_, world| world.settings.active_half = 0, Reason::NoService),
     ];
+    check_rows(rows, segment);
+}
+
+/// The same for IPv6.
+#[test]
+fn every_other_ipv6_packet_is_left_as_it_was_with_its_reason() {
+    let rows: &[(&str, Change, Reason)] = &[
+        ("IPv4 version in an IPv6 frame", |frame, _| frame[14] = 0x45, Reason::NotBalanced),
+        ("ICMPv6", |frame, _| frame[54] = 58, Reason::NotBalanced),
+        ("no next header", |frame, _| frame[54] = 59, Reason::NotBalanced),
+        ("fragment", |frame, _| frame[54] = 44, Reason::Fragment),
+        ("an extension header that leads out of the frame", |frame, _| frame[55] = 255, Reason::NotBalanced),
+        ("cut within the extension header", |frame, _| frame.truncate(55), Reason::NotBalanced),
+        ("another address", |frame, _| frame[53] ^= 1, Reason::NoService),
+        ("another port", |frame, _| frame[73] ^= 1, Reason::NoService),
+        ("another machine's MAC", |frame, _| frame[5] ^= 1, Reason::Overheard),
+        ("longer than its frame", |frame, _| frame[19] += 1, Reason::BadLength),
+        ("too short for TCP", |frame, _| frame[19] -= 1, Reason::BadLength),
+        ("hop limit 1", |frame, _| frame[21] = 1, Reason::TtlExpired),
+        ("hop limit 0", |frame, _| frame[21] = 0, Reason::TtlExpired),
+    ];
+    check_rows(rows, segment_v6);
+}
+
+#[test]
+fn a_chain_of_extension_headers_is_walked_so_far_and_no_further() {
+    for (headers, reason) in [(4, Reason::Forwarded), (5, Reason::NotBalanced)] {
+        let mut frame = segment_v6();
+        for _ in 1..headers {
+            frame.splice(54..54, [60, 0, 0, 0, 0, 0, 0, 0]);
+            frame[19] += 8;
+        }
+        assert_eq!(process(frame.as_mut_slice(), &mut world()), reason, "{headers} extension headers");
+    }
+}
+
+type Change = fn(&mut Vec<u8>, &mut World);
+
+fn check_rows(rows: &[(&str, Change, Reason)], packet: fn() -> Vec<u8>) {
     for (name, change, reason) in rows {
-        let (mut frame, mut world) = (segment(), world());
+        let (mut frame, mut world) = (packet(), world());
         change(&mut frame, &mut world);
         let before = frame.clone();
         assert_eq!(process(frame.as_mut_slice(), &mut world), *reason, "{name}");

@@ -3,7 +3,7 @@
 use core::mem::offset_of;
 
 use network_types::eth::{EthHdr, EtherType};
-use network_types::ip::{IpProto, Ipv4Hdr};
+use network_types::ip::{IpProto, Ipv4Hdr, Ipv6Hdr};
 
 use crate::abi::Protocol;
 
@@ -20,32 +20,61 @@ impl Ethernet {
     pub const LEN: usize = EthHdr::LEN;
     /// The type of IPv4, as loaded.
     pub const IPV4: u16 = EtherType::Ipv4 as u16;
+    /// The type of IPv6, as loaded.
+    pub const IPV6: u16 = EtherType::Ipv6 as u16;
 }
 
-/// IPv4 (RFC 791).
+/// IPv4 (RFC 791): the header is loaded as five words, as the header checksum (RFC 1071) wants to add them anyway.
 #[derive(Debug)]
 pub enum Ipv4 {}
 
 impl Ipv4 {
-    /// Offset of version and header length.
-    pub const VERSION_IHL: usize = Ethernet::LEN;
-    /// Offset of flags and fragment offset.
-    pub const FRAGMENT: usize = Ethernet::LEN + offset_of!(Ipv4Hdr, frags);
-    /// "More fragments" and the fragment offset, as loaded: 0 in a whole packet.
-    pub const FRAGMENT_MASK: u16 = 0x3fff_u16.to_be();
-    /// Offset of the protocol.
-    pub const PROTOCOL: usize = Ethernet::LEN + offset_of!(Ipv4Hdr, proto);
-    /// Offset of the source address.
+    /// Version, header length, type of service, total length.
+    pub const FIRST: usize = Ethernet::LEN;
+    /// Identification, flags, fragment offset.
+    pub const FRAGMENT: usize = Ethernet::LEN + offset_of!(Ipv4Hdr, id);
+    /// Time to live, protocol, checksum.
+    pub const TTL: usize = Ethernet::LEN + offset_of!(Ipv4Hdr, ttl);
+    /// Source address.
     pub const SOURCE: usize = Ethernet::LEN + offset_of!(Ipv4Hdr, src_addr);
-    /// Offset of the destination address.
+    /// Destination address.
     pub const DESTINATION: usize = Ethernet::LEN + offset_of!(Ipv4Hdr, dst_addr);
+    /// Bytes of a header without options.
+    pub const LEN: usize = Ipv4Hdr::LEN;
+    /// The most 32-bit words of options.
+    pub const MAX_OPTIONS: usize = 10;
+    /// "More fragments" and the fragment offset, as loaded in the upper half of a word: 0 in a whole packet.
+    pub const FRAGMENT_MASK: u32 = (0x3fff_u16.to_be() as u32) << 16;
+}
 
-    /// Offset of what follows the header and its options, 34 to 74; `None` if this is no IPv4 header.
-    #[inline(always)]
-    pub const fn payload(version_ihl: u8) -> Option<usize> {
-        let words = (version_ihl & 0x0f) as usize;
-        if version_ihl >> 4 == 4 && words >= 5 { Some(Ethernet::LEN + words * 4) } else { None }
-    }
+/// IPv6 (RFC 8200).
+#[derive(Debug)]
+pub enum Ipv6 {}
+
+impl Ipv6 {
+    /// Version, in the upper four bits.
+    pub const VERSION: usize = Ethernet::LEN;
+    /// Payload length (two bytes), next header, hop limit.
+    pub const PAYLOAD_LENGTH: usize = Ethernet::LEN + 4;
+    /// Hop limit.
+    pub const HOP_LIMIT: usize = Ethernet::LEN + offset_of!(Ipv6Hdr, hop_limit);
+    /// Source address.
+    pub const SOURCE: usize = Ethernet::LEN + offset_of!(Ipv6Hdr, src_addr);
+    /// Destination address.
+    pub const DESTINATION: usize = Ethernet::LEN + offset_of!(Ipv6Hdr, dst_addr);
+    /// What follows the fixed header.
+    pub const PAYLOAD: usize = Ethernet::LEN + Ipv6Hdr::LEN;
+    /// The most extension headers that are walked through; RFC 8200 section 4.1 recommends an order with five before
+    /// the transport header, and more than a few are an attack or a mistake.
+    pub const MAX_EXTENSIONS: usize = 4;
+    /// Next header: hop-by-hop options.
+    pub const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
+    /// Next header: routing.
+    pub const ROUTING: u8 = IpProto::Ipv6Route as u8;
+    /// Next header: fragment.
+    pub const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
+    /// Next header: destination options.
+    pub const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 }
 
 /// The ports: the first word of both TCP (RFC 9293) and UDP (RFC 768).
@@ -60,5 +89,16 @@ impl Ports {
     }
 }
 
+/// Bytes of the shortest header: TCP without options, UDP.
+#[inline(always)]
+pub const fn transport_header(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Tcp => 20,
+        Protocol::Udp => 8,
+    }
+}
+
 const _: () = assert!(IpProto::Tcp as u8 == Protocol::Tcp as u8 && IpProto::Udp as u8 == Protocol::Udp as u8);
 const _: () = assert!(u16::from_be_bytes([8, 0]).to_be() == Ethernet::IPV4);
+const _: () = assert!(u16::from_be_bytes([0x86, 0xdd]).to_be() == Ethernet::IPV6);
+const _: () = assert!(Ipv4::TTL == 22 && Ipv6::HOP_LIMIT == 21 && Ipv6::PAYLOAD == 54);

@@ -57,8 +57,8 @@ fn each_mistake_is_named_with_its_line_and_its_cure() {
         ("weight = 3", "weight = \"3\"", "x.toml:11: invalid type"),
         (".134", ".135", "x.toml:13: 192.168.81.135 is twice in pool mysql"),
         (".134", ".100", "x.toml:10: 192.168.81.100 is the vip of a service"),
-        ("192.168.81.134", "db1.internal", "x.toml:10: pool.mysql.real.address \"db1.internal\" is no IPv4 address"),
-        ("192.168.81.134", "fd00::1", "x.toml:10: pool.mysql.real.address fd00::1: IPv6 is not in this version yet"),
+        ("192.168.81.134", "db1.internal", "x.toml:10: pool.mysql.real.address \"db1.internal\" is no IP address"),
+        ("192.168.81.134", "fe80::1", "x.toml:10: pool.mysql.real.address fe80::1 is no address"),
         ("192.168.81.134", "224.0.0.18", "x.toml:10: pool.mysql.real.address 224.0.0.18 is no address"),
         (
             "\"200ms\"",

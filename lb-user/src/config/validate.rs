@@ -1,6 +1,7 @@
 //! From what was written to what makes sense. All that is wrong is said at once.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -146,7 +147,7 @@ fn service(report: &mut Report<'_>, file: &raw::File, raw: &raw::Service) -> Opt
     let (vip, port, protocol) = (vip?, u16::try_from(port_number).ok()?, protocol?);
     let written = if protocol == Protocol::Tcp { "tcp" } else { "udp" };
     Some(Service {
-        name: given.unwrap_or_else(|| format!("{vip}:{port}/{written}")),
+        name: given.unwrap_or_else(|| format!("{}/{written}", SocketAddr::new(vip, port))),
         vip,
         port,
         protocol,

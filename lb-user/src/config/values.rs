@@ -1,6 +1,6 @@
 //! Single values: strings and numbers to what they mean.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -66,10 +66,12 @@ pub fn address(report: &mut Report<'_>, key: &str, value: &Spanned<String>) -> O
     let text = value.get_ref();
     let problem = match text.parse::<IpAddr>() {
         Ok(IpAddr::V4(address)) if is_unicast(address) => return Some(address.into()),
-        Ok(IpAddr::V4(_)) => format!("{key} {text} is no address that a host can have"),
-        Ok(IpAddr::V6(_)) => format!("{key} {text}: IPv6 is not in this version yet; use an IPv4 address"),
+        Ok(IpAddr::V6(address)) if is_global_unicast(address) => return Some(address.into()),
+        Ok(_) => {
+            format!("{key} {text} is no address that a host can have all to itself (link-local ones need a scope)")
+        }
         Err(_) => format!(
-            "{key} \"{text}\" is no IPv4 address; write one such as \"192.168.81.100\", without a prefix length"
+            "{key} \"{text}\" is no IP address; write one such as \"192.168.81.100\" or \"fd00::100\", without a prefix length"
         ),
     };
     report.error(value.span(), problem);
@@ -79,6 +81,11 @@ pub fn address(report: &mut Report<'_>, key: &str, value: &Spanned<String>) -> O
 fn is_unicast(address: Ipv4Addr) -> bool {
     !(address.is_unspecified() || address.is_multicast() || address.is_broadcast() || address.is_loopback())
         && address.octets()[0] < 240
+}
+
+fn is_global_unicast(address: Ipv6Addr) -> bool {
+    let special = address.is_unspecified() || address.is_multicast() || address.is_loopback();
+    !special && !address.is_unicast_link_local() && address.to_ipv4_mapped().is_none()
 }
 
 /// A name for people: short enough for the maps, and on one line.

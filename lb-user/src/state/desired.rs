@@ -1,6 +1,7 @@
 //! What the maps should hold: a function of config and view, and of the ids and places already given out.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use lb_common::abi::{
     Bucket, Mac, Name, RealId, RealInfo, RealState, RingRange, ServiceId, ServiceInfo, ServiceKey, ServiceSlot,
@@ -93,7 +94,7 @@ impl Desired {
     }
 }
 
-type RealIds = HashMap<(String, std::net::IpAddr), RealId>;
+type RealIds = HashMap<(String, IpAddr), RealId>;
 
 fn real_ids(config: &Config, directory: &Directory) -> Result<RealIds, DesiredError> {
     let mut free = FreeIds::new(directory.reals.keys().copied(), config.limits.reals);
@@ -152,8 +153,11 @@ fn services(
 }
 
 fn service_key(service: &Service) -> ServiceKey {
-    let [a, b, c, d, ..] = octets(service.vip);
-    ServiceKey::v4([a, b, c, d], service.port.to_be_bytes(), service.protocol)
+    let port = service.port.to_be_bytes();
+    match service.vip {
+        IpAddr::V4(vip) => ServiceKey::v4(vip.octets(), port, service.protocol),
+        IpAddr::V6(vip) => ServiceKey::v6(vip.octets(), port, service.protocol),
+    }
 }
 
 /// The half in use stays in use as long as its seed gives every service a slot of its own.

@@ -1,11 +1,11 @@
 //! What is measured.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya_verdict::{PASS, TX};
 use lb_common::abi::Protocol;
 
-use crate::fixture::{PORT, UDP_PORT, VIP};
+use crate::fixture::{PORT, UDP_PORT, VIP, VIP_6};
 use crate::packet::Packet;
 
 /// XDP's verdicts as BPF_PROG_TEST_RUN returns them.
@@ -23,6 +23,8 @@ pub struct Case {
     pub name: &'static str,
     /// How many flows the frames are spread over; a power of two.
     pub flows: u64,
+    /// The program in the bench object that it stands beside.
+    pub floor: &'static str,
     /// The program in the bench object that is measured.
     pub program: &'static str,
     /// The frame; its source address and port are overwritten for each flow.
@@ -31,29 +33,56 @@ pub struct Case {
     pub verdict: u32,
 }
 
+impl Case {
+    fn new(name: &'static str, flows: u64, frame: &[u8], verdict: u32) -> Self {
+        Self { name, flows, floor: "floor_v4", program: "pipeline_v4", frame: frame.to_vec(), verdict }
+    }
+
+    fn v6(self) -> Self {
+        Self { floor: "floor_v6", program: "pipeline_v6", ..self }
+    }
+}
+
+const MILLION: u64 = 1 << 20;
+
 /// All of them.
 pub fn all() -> Vec<Case> {
-    let client = (Ipv4Addr::new(10, 0, 0, 1), 40_000);
-    let to = |protocol, destination| Packet::new(protocol, client, destination).bytes();
+    let to = |protocol, destination| Packet::new(protocol, client(), destination).bytes();
     let tcp = to(Protocol::Tcp, (VIP, PORT));
     let udp = to(Protocol::Udp, (VIP, UDP_PORT));
     let mut arp = tcp.clone();
     arp[12..14].copy_from_slice(&[0x08, 0x06]);
-    let elsewhere = to(Protocol::Tcp, (Ipv4Addr::new(10, 66, 0, 2), PORT));
+    let elsewhere = to(Protocol::Tcp, (Ipv4Addr::new(10, 66, 0, 2).into(), PORT));
     let other_port = to(Protocol::Tcp, (VIP, 22));
+    let tcp_6 =
+        Packet::new(Protocol::Tcp, (Ipv6Addr::new(0xfd66, 0, 0, 0, 0, 0, 1, 0).into(), 40_000), (VIP_6, PORT)).bytes();
 
-    let forwarded = [("v4-tcp", &tcp), ("v4-udp", &udp)];
-    let sizes = [1, 65_536, 1_048_576];
-    let mut cases: Vec<Case> = forwarded
-        .into_iter()
-        .flat_map(|(name, frame)| {
-            sizes.map(|flows| Case { name, flows, program: "pipeline", frame: frame.clone(), verdict: TX })
-        })
-        .collect();
+    let mut cases = Vec::new();
+    for flows in [1, 1 << 16, MILLION] {
+        cases.push(Case::new("v4-tcp", flows, &tcp, TX));
+        cases.push(Case::new("v4-udp", flows, &udp, TX));
+    }
+    // As from a flood of SYNs: no flow comes back soon, and none of them takes any memory.
+    cases.push(Case::new("syn-flood", 4 * MILLION, &syn(), TX));
+    for flows in [1, MILLION] {
+        cases.push(Case::new("v6-tcp", flows, &tcp_6, TX).v6());
+    }
     for (name, frame) in [("not-ours-arp", arp), ("not-ours-address", elsewhere), ("not-ours-port", other_port)] {
-        cases.push(Case { name, flows: 1, program: "pipeline", frame, verdict: PASS });
+        cases.push(Case::new(name, 1, &frame, PASS));
     }
     // What BPF_PROG_TEST_RUN itself costs on this machine: that much of every figure, the floor's too, is not ours.
-    cases.push(Case { name: "empty-program", flows: 1, program: "pass", frame: tcp, verdict: PASS });
+    cases.push(Case { program: "pass", ..Case::new("empty-program", 1, &tcp, PASS) });
     cases
+}
+
+/// An address whose two halves add up to what those of every flow do, so that the header checksum fits them all.
+fn client() -> (IpAddr, u16) {
+    (Ipv4Addr::new(0, 0, 255, 255).into(), 0x8000)
+}
+
+fn syn() -> Vec<u8> {
+    const FLAGS: usize = 14 + 20 + 13;
+    let mut frame = Packet::new(Protocol::Tcp, client(), (VIP, PORT)).bytes();
+    frame[FLAGS] = 0x02;
+    frame
 }

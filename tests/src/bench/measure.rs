@@ -27,11 +27,11 @@ pub fn measure(mut cases: Vec<Case>, seed: u64) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for case in &cases {
         prepare(&mut kernel, case)?;
-        for program in ["floor", case.program] {
+        for program in [case.floor, case.program] {
             run(&mut kernel, program, case, u32::try_from(case.flows)?.max(1024))?;
         }
         for _ in 0..SAMPLES {
-            let floor_ns = run(&mut kernel, "floor", case, REPEATS)?;
+            let floor_ns = run(&mut kernel, case.floor, case, REPEATS)?;
             let ns = run(&mut kernel, case.program, case, REPEATS)?;
             samples.push(Sample { case: case.name.into(), flows: case.flows, ns, floor_ns });
         }
@@ -43,19 +43,18 @@ pub fn measure(mut cases: Vec<Case>, seed: u64) -> Result<Vec<Sample>> {
 fn prepare(kernel: &mut Kernel, case: &Case) -> Result<()> {
     let word = |from: usize| {
         let mut bytes = [0; 8];
-        let until = (from + 8).min(12);
-        bytes[..until - from].copy_from_slice(&case.frame[from..until]);
+        bytes.copy_from_slice(&case.frame[from..from + 8]);
         u64::from_le_bytes(bytes)
     };
     let map = kernel.ebpf().map_mut("BENCH").context("the bench object has no map BENCH")?;
-    let mut bench: Array<_, [u64; 4]> = Array::try_from(map)?;
-    bench.set(0, [0, case.flows - 1, word(0), word(8)], 0)?;
+    let mut bench: Array<_, [u64; 6]> = Array::try_from(map)?;
+    bench.set(0, [0, case.flows - 1, word(0), word(8), word(16), word(24)], 0)?;
     Ok(())
 }
 
 /// Nanoseconds of this thread's CPU time a repeat.
 fn run(kernel: &mut Kernel, program: &'static str, case: &Case, repeat: u32) -> Result<f64> {
-    let expected = if program == "floor" { aya_verdict::TX } else { case.verdict };
+    let expected = if program == case.floor { aya_verdict::TX } else { case.verdict };
     let program: &Xdp = kernel.program(program)?;
     let mut frame = vec![0; case.frame.len() + 64];
     let options =

@@ -133,7 +133,7 @@ impl Service {
 
     fn rows(&self, table: &mut Table) {
         let Self { name, vip, port, protocol, traffic, reals, .. } = self;
-        let cells = [format!("{name} {vip}:{port}/{protocol}"), String::new(), String::new(), String::new()];
+        let cells = [format!("{name} {}", endpoint(vip, *port, protocol)), String::new(), String::new(), String::new()];
         table.row(cells.into_iter().chain(traffic.cells()).collect(), Some("1"));
         for real in reals {
             let share = format!("{:.1}%", real.share * 100.0);
@@ -144,6 +144,11 @@ impl Service {
             table.row(cells.into_iter().chain(real.traffic.cells()).collect(), colour);
         }
     }
+}
+
+/// An IPv6 address stands in brackets.
+fn endpoint(vip: &str, port: u16, protocol: &str) -> String {
+    if vip.contains(':') { format!("[{vip}]:{port}/{protocol}") } else { format!("{vip}:{port}/{protocol}") }
 }
 
 impl Real {
