@@ -19,7 +19,7 @@ pub use settings::Settings;
 pub use value::Value;
 
 /// Changes whenever the meaning or layout of a map does. Maps of another version are never adopted.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The names of the maps, as the kernel program declares them and as they are pinned.
 pub mod map {

@@ -134,7 +134,7 @@ pub struct Check {
     pub kind: CheckKind,
     /// The port asked; resolved from the services that use the pool where the file has none.
     pub port: u16,
-    /// From the end of one probe's wait to the next.
+    /// From the start of one probe to the start of the next.
     pub interval: Duration,
     /// The same while a verdict is being changed (some, but not yet `rise` or `fall` results against it).
     pub fast_interval: Duration,

@@ -15,11 +15,11 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Parsed};
-use crate::dataplane::{Attached, Kernel, Mode};
+use crate::dataplane::{Attached, Former, Kernel, Mode};
 use crate::health::{Engine, Event};
 use crate::net::{self, Commands, Link, NetEvent};
 use crate::reconcile::Reconciler;
-use crate::state::{Health, Summary};
+use crate::state::{Health, Summary, View};
 use world::World;
 
 /// How long a start waits for the MACs of real servers before it attaches without those that are missing.
@@ -67,61 +67,90 @@ struct Daemon {
     verdicts: mpsc::Receiver<Event>,
     commands: Commands,
     network: mpsc::Receiver<NetEvent>,
+    /// Indexes of the interfaces that the program runs on.
+    attached: Vec<u32>,
     /// When the maps are to be written again although nothing has changed.
     retry: Option<Instant>,
 }
 
 impl Daemon {
     async fn start(path: PathBuf, config: Config) -> Result<Self> {
+        let (commands, network) = net::watch(config.director.interfaces.clone())?;
         let links = own_links(&config, net::links().await?)?;
         let kernel = Kernel::load(&config.director.pin_dir, &config.limits)?;
-        let world = World::adopt(&config, &kernel, links);
-        let (commands, network) = net::watch()?;
+        let former = if kernel.is_new() { Former::open(&config.director.pin_dir) } else { None };
+        let world = match &former {
+            Some(former) => World::adopt(&config, former, links),
+            None => World::adopt(&config, &kernel, links),
+        };
         let (sender, verdicts) = mpsc::channel(VERDICTS);
         let engine = Engine::new(sender);
         let reconciler = Reconciler::default();
-        let mut daemon =
-            Self { path, config, world, kernel, reconciler, engine, verdicts, commands, network, retry: None };
-        daemon.commands.targets(addresses(&daemon.config)).await;
-        daemon.resolve().await;
+        let mut daemon = Self {
+            path,
+            config,
+            world,
+            kernel,
+            reconciler,
+            engine,
+            verdicts,
+            commands,
+            network,
+            attached: Vec::new(),
+            retry: None,
+        };
+        daemon.resolve(addresses(&daemon.config)).await;
+        daemon.watch_doubted();
         daemon.write().context("cannot write the tables")?;
-        daemon.attach()?;
+        if let Err(error) = daemon.attach() {
+            // Nobody would watch over what has been attached.
+            daemon.kernel.detach_new().context(error.to_string())?;
+            return Err(error);
+        }
         daemon.start_checks();
         let Config { pools, services, .. } = &daemon.config;
         info!("ready: {} services, {} pools", services.len(), pools.len());
         Ok(daemon)
     }
 
-    /// Waits until every real server has a MAC, but not for long.
-    async fn resolve(&mut self) {
+    /// Has these addresses looked for, and waits until each has a MAC, but not for long.
+    async fn resolve(&mut self, addresses: Vec<IpAddr>) {
+        self.commands.targets(addresses.clone());
         let deadline = Instant::now() + RESOLVE;
-        while let Some(missing) = self.unresolved() {
+        let missing = |view: &View| addresses.iter().copied().find(|address| !view.macs.contains_key(address));
+        while let Some(missing) = missing(&self.world.view) {
             match timeout_at(deadline, self.network.recv()).await {
                 Ok(Some(event)) => {
                     self.handle_network(event);
                 }
                 Ok(None) => return,
-                Err(_) => return warn!(%missing, "starting although not every real server has been found"),
+                Err(_) => return warn!(%missing, "going on although not every real server has been found"),
             }
         }
     }
 
-    fn unresolved(&self) -> Option<IpAddr> {
-        addresses(&self.config).into_iter().find(|address| !self.world.view.macs.contains_key(address))
+    /// Tells the watcher whose MACs may be wrong: those whose checks fail.
+    fn watch_doubted(&self) {
+        let down = self.world.view.health.iter().filter(|(_, health)| **health == Health::Down);
+        self.commands.doubted(down.map(|((_, address), _)| *address).collect());
     }
 
     fn attach(&mut self) -> Result<()> {
         let interfaces: Vec<(String, u32)> =
             self.world.links.iter().map(|link| (link.name.clone(), link.index)).collect();
-        let mode = self.config.director.xdp_mode;
-        for Attached { interface, mode, adopted, .. } in self.kernel.attach(&interfaces, mode)? {
+        let wanted = self.config.director.xdp_mode;
+        let (attached, outcome) = self.kernel.attach(&interfaces, wanted);
+        self.attached = attached.iter().map(|attached| attached.index).collect();
+        for Attached { interface, mode, adopted, native_refused, .. } in attached {
             let how = if adopted { "took over" } else { "attached to" };
             info!(mode = mode.name(), "{how} {interface}");
-            if mode == Mode::Generic && self.config.director.xdp_mode != crate::config::XdpMode::Generic {
-                warn!("{interface} has no native XDP: generic mode works, but is slow");
+            if mode == Mode::Generic
+                && let Some(why) = native_refused
+            {
+                warn!("{interface} does not take XDP in native mode ({why}); generic mode works, but is slow");
             }
         }
-        Ok(())
+        Ok(outcome?)
     }
 
     fn start_checks(&mut self) {
@@ -137,31 +166,41 @@ impl Daemon {
                 _ = signals.interrupt.recv() => return,
                 _ = signals.hangup.recv() => {
                     self.reload().await;
-                    false
+                    true
                 }
-                Some(event) = self.verdicts.recv() => self.handle_verdict(event).await,
+                Some(event) = self.verdicts.recv() => self.handle_verdict(event),
                 Some(event) = self.network.recv() => self.handle_network(event),
                 () = tokio::time::sleep_until(retry) => true,
             };
             if changed {
-                self.settle().await;
+                self.settle();
             }
         }
     }
 
     /// Takes everything else that has arrived along, then writes once.
-    async fn settle(&mut self) {
+    fn settle(&mut self) {
+        self.drain();
+        self.retry = None;
+        if let Err(error) = self.attach_again().and_then(|()| self.write()) {
+            error!("the tables are not what they should be; trying again: {error:#}");
+            self.retry = Some(Instant::now() + RETRY);
+        }
+    }
+
+    fn drain(&mut self) {
         while let Ok(event) = self.verdicts.try_recv() {
-            self.handle_verdict(event).await;
+            self.handle_verdict(event);
         }
         while let Ok(event) = self.network.try_recv() {
             self.handle_network(event);
         }
-        self.retry = None;
-        if let Err(error) = self.write() {
-            error!("the tables are not what they should be; trying again: {error:#}");
-            self.retry = Some(Instant::now() + RETRY);
-        }
+    }
+
+    /// Attaches to interfaces that have come back under another index.
+    fn attach_again(&mut self) -> Result<()> {
+        let replaced = self.world.links.iter().any(|link| !self.attached.contains(&link.index));
+        if replaced { self.attach() } else { Ok(()) }
     }
 
     fn write(&mut self) -> Result<()> {
@@ -172,16 +211,16 @@ impl Daemon {
         Ok(())
     }
 
-    async fn handle_verdict(&mut self, event: Event) -> bool {
+    fn handle_verdict(&mut self, event: Event) -> bool {
         let Event { pool, address, health, reason, at: _ } = event;
-        let Some(real) = world::real(&self.config, &pool, address) else { return false };
+        let Some(real) = world::checked_real(&self.config, &pool, address) else { return false };
         let (from, to) = (self.world.view.health_of(&pool, address).name(), health.name());
         match health {
             Health::Down => warn!("{pool}/{} is {to} (was {from}): {reason}", real.name),
             _ => info!("{pool}/{} is {to} (was {from}): {reason}", real.name),
         }
         self.world.view.health.insert((pool, address), health);
-        self.commands.doubt(address, health == Health::Down).await;
+        self.watch_doubted();
         true
     }
 
@@ -209,11 +248,7 @@ impl Daemon {
         if known.up != *up {
             warn!("{name} is {}", if *up { "up" } else { "down" });
         }
-        let replaced = known.index != link.index;
         *known = link;
-        if replaced && let Err(error) = self.attach() {
-            error!("an interface has come back, and: {error:#}");
-        }
         self.world.refresh_macs();
         true
     }
@@ -229,15 +264,35 @@ impl Daemon {
     async fn try_reload(&mut self) -> Result<Summary> {
         let parsed = Config::load(&self.path)?;
         unchangeable(&self.config, &parsed.config)?;
+        // Verdicts on their way belong to the checks of now. New real servers are found before they get any bucket, old
+        // ones are watched until they have none.
+        self.drain();
+        let mut both = addresses(&self.config);
+        both.extend(addresses(&parsed.config));
+        both.sort_unstable();
+        both.dedup();
+        self.resolve(both).await;
         let mut world = self.world.clone();
         world.forget_all_but(&parsed.config);
         world.view.hash_seed = parsed.config.director.hash_seed.unwrap_or(world.view.hash_seed);
-        let summary = self.reconciler.reconcile(&parsed.config, &world.view, &mut self.kernel)?;
-        warn_all(&parsed);
-        (self.config, self.world) = (parsed.config, world);
-        self.commands.targets(addresses(&self.config)).await;
-        self.start_checks();
-        Ok(summary)
+        let outcome = self.reconciler.reconcile(&parsed.config, &world.view, &mut self.kernel);
+        if outcome.is_ok() {
+            warn_all(&parsed);
+            (self.config, self.world) = (parsed.config, world);
+            self.drain_old_verdicts();
+            self.start_checks();
+        }
+        self.commands.targets(addresses(&self.config));
+        self.watch_doubted();
+        Ok(outcome?)
+    }
+
+    /// Ends all checks that are about to change before their last words can be taken for those of their successors.
+    fn drain_old_verdicts(&mut self) {
+        self.engine.stop_changed(&self.config);
+        while let Ok(event) = self.verdicts.try_recv() {
+            self.handle_verdict(event);
+        }
     }
 
     fn stop(self) -> Result<()> {

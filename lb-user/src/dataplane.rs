@@ -7,6 +7,7 @@
 
 mod attach;
 mod dump;
+mod former;
 mod host;
 mod kernel;
 mod mapped;
@@ -19,6 +20,7 @@ use lb_common::abi::{RealId, ServiceId};
 
 pub use attach::{Attached, Mode};
 pub use dump::{Dump, DumpError, RealDump, ServiceDump};
+pub use former::Former;
 pub use host::HostTables;
 pub use kernel::{Kernel, LoadError};
 pub use memory::Memory;

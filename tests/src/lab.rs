@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! client .10 ---+
-//! director .2 --+-- bridge        10.66.0.0/24, vip .100
+//! director .2 --+-- bridge        10.66.0.0/24, vip .100; over IPv6 the same last numbers in fd66::/64
 //! real1 .101 ---+
-//! real2 .102 ---+                 the vip on the loopback of every real server, without ARP
+//! real2 .102 ---+                 the vips on the loopback of every real server, without ARP
 //! ```
 //!
 //! A [`Topology`] is a value; [`Lab::up`] builds it and dropping the lab takes it down, whatever happened: on success,
@@ -20,7 +20,7 @@ mod teardown;
 mod udp;
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,8 @@ use teardown::Teardown;
 
 /// The vip of the lab.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 100);
+/// The IPv6 vip of the lab.
+pub const VIP_6: Ipv6Addr = in_v6(VIP);
 /// The client's address.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 10);
 /// The director's own address.
@@ -90,8 +92,9 @@ impl Lab {
         let machine = |name: &str| teardown.namespace(name);
         let reals: Result<Vec<_>> = (1..=topology.reals).map(|index| machine(&format!("real{index}"))).collect();
         let (bridge, client, director) = (machine("bridge")?, machine("client")?, machine("director")?);
-        let lab = Self { client, director, reals: reals?, bridge, directory, teardown };
+        let mut lab = Self { client, director, reals: reals?, bridge, directory, teardown };
         lab.build()?;
+        lab.teardown.built();
         Ok(lab)
     }
 
@@ -101,13 +104,16 @@ impl Lab {
         bridge.ip("link set br0 up")?;
         self.plug(&self.client, "client", CLIENT)?;
         self.plug(&self.director, "director", DIRECTOR)?;
-        // No VRRP yet: the director simply has the vip, and so answers ARP for it.
+        // No VRRP yet: the director simply has the vip, and so answers ARP for it. Over IPv6 it is deprecated at once, or it
+        // would be the source of the director's own probes, which the real servers would then answer to themselves.
         self.director.ip(&format!("address add {VIP}/32 dev {INTERFACE}"))?;
+        self.director.ip(&format!("address add {VIP_6}/128 dev {INTERFACE} nodad preferred_lft 0"))?;
         for (index, real) in (1..).zip(&self.reals) {
             real.sysctl("net/ipv4/conf/all/arp_ignore", "1")?;
             real.sysctl("net/ipv4/conf/all/arp_announce", "2")?;
             self.plug(real, &format!("real{index}"), real_address(index))?;
             real.ip(&format!("address add {VIP}/32 dev lo"))?;
+            real.ip(&format!("address add {VIP_6}/128 dev lo nodad"))?;
         }
         self.let_transmitted_frames_arrive()
     }
@@ -121,6 +127,7 @@ impl Lab {
         // Frames born on a veth carry unfinished checksums, and after XDP_TX nobody finishes them.
         run(machine.command("ethtool").args(["-K", INTERFACE, "tx", "off"]))?;
         machine.ip(&format!("address add {address}/24 dev {INTERFACE}"))?;
+        machine.ip(&format!("address add {}/64 dev {INTERFACE} nodad", in_v6(address)))?;
         machine.ip(&format!("link set {INTERFACE} up"))
     }
 
@@ -188,6 +195,13 @@ pub struct Traffic {
 /// The address of a real server, by its number from 1.
 pub fn real_address(index: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 66, 0, 100 + index)
+}
+
+/// The IPv6 address of the machine with this IPv4 address: fd66::, and the last number as it is written.
+pub const fn in_v6(address: Ipv4Addr) -> Ipv6Addr {
+    let last = address.octets()[3] as u16;
+    let written = ((last / 100) << 8) | ((last / 10 % 10) << 4) | (last % 10);
+    Ipv6Addr::new(0xfd66, 0, 0, 0, 0, 0, 0, written)
 }
 
 /// The MAC that the lab gives to the machine with this address.

@@ -51,6 +51,9 @@ enum Command {
         /// Leave the lab up, and say how to look around.
         #[arg(long)]
         keep: bool,
+        /// Take down labs that were kept.
+        #[arg(long, conflicts_with = "keep")]
+        down: bool,
     },
     /// Measure nanoseconds a packet. Needs root.
     Bench {
@@ -79,7 +82,7 @@ fn run(Arguments { toolchain, command }: Arguments) -> Result<()> {
         Command::BuildEbpf => build_ebpf::run(toolchain),
         Command::Build => build::run(toolchain),
         Command::Test { tier, filter } => test::run(toolchain, tier, filter.as_deref()),
-        Command::Demo { keep } => demo::run(toolchain, keep),
+        Command::Demo { keep, down } => demo::run(toolchain, keep, down),
         Command::Bench { arguments } => bench::run(toolchain, &arguments),
         Command::Tidy => tidy::run(),
         Command::Lint => ci::lint(),

@@ -9,7 +9,7 @@ use crate::dataplane;
 
 /// Remove what a dead daemon left: take the program off its interfaces, drop the maps
 ///
-/// Forwarding ends. A daemon that is still running would lose its program too: stop it with SIGTERM instead.
+/// Forwarding ends. Refused while a daemon runs: stop that with SIGTERM, and it detaches itself.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  xdirector detach --config /etc/xdirector.toml")]
 pub struct Detach {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use super::Pins;
@@ -52,6 +52,7 @@ fn interval(text: &str) -> Result<Duration> {
 
 impl Stats {
     pub fn run(self) -> Result<()> {
+        ensure!(!self.watch || !self.interval.is_zero(), "--watch needs an interval above 0s");
         let dir = self.pins.dir()?;
         let mut before = (Dump::read(&dir)?, Instant::now());
         if self.interval.is_zero() {

@@ -46,8 +46,7 @@ impl World {
 
     /// Drops verdicts and MACs of what the config does not have, and verdicts of pools that are not checked.
     pub fn forget_all_but(&mut self, config: &Config) {
-        let checked = |pool: &str| config.pools.iter().any(|other| other.name == pool && other.check.is_some());
-        self.view.health.retain(|(pool, address), _| checked(pool) && real(config, pool, *address).is_some());
+        self.view.health.retain(|(pool, address), _| checked_real(config, pool, *address).is_some());
         let known = |address| config.pools.iter().flat_map(|pool| &pool.reals).any(|real| real.address == address);
         self.view.macs.retain(|address, _| known(*address));
     }
@@ -58,9 +57,10 @@ impl World {
     }
 }
 
-/// A real server by its pool's name and its address.
-pub fn real<'a>(config: &'a Config, pool: &str, address: IpAddr) -> Option<&'a Real> {
-    config.pools.iter().find(|other| other.name == pool)?.reals.iter().find(|real| real.address == address)
+/// A real server by its pool's name and its address, if the pool is checked.
+pub fn checked_real<'a>(config: &'a Config, pool: &str, address: IpAddr) -> Option<&'a Real> {
+    let pool = config.pools.iter().find(|other| other.name == pool && other.check.is_some())?;
+    pool.reals.iter().find(|real| real.address == address)
 }
 
 /// The file's, else the one in use, else a new one.

@@ -55,7 +55,7 @@ pub enum AttachError {
     #[error(
         "cannot attach to {interface} in {} mode{}", mode.name(),
         if is_busy(source) {
-            format!(": another XDP program runs there; `ip link set dev {interface} xdp off` removes it")
+            format!(": another XDP program runs there; `ip link show {interface}` names it, `bpftool link` says who holds it")
         } else {
             String::new()
         }
@@ -101,29 +101,46 @@ pub struct Attached {
     pub index: u32,
     /// The mode it got.
     pub mode: Mode,
+    /// Why it is not in native mode, although that was asked for first.
+    pub native_refused: Option<String>,
     /// Whether a program that a former daemon left was replaced, without a packet noticing.
     pub adopted: bool,
 }
 
 impl Kernel {
     /// Runs the program on each interface (name, index), then tidies the pin directory. Where a former daemon's link
-    /// is pinned its program is swapped atomically.
+    /// is pinned its program is swapped atomically. Says what was attached, and the first error: one interface that
+    /// fails does not keep the others from being attached.
+    pub fn attach(&mut self, interfaces: &[(String, u32)], mode: XdpMode) -> (Vec<Attached>, Result<(), AttachError>) {
+        let (mut attached, mut links, mut new) = (Vec::new(), Vec::new(), Vec::new());
+        let (program, pins) = match self.program_and_pins() {
+            Ok(both) => both,
+            Err(error) => return (attached, Err(error.into())),
+        };
+        let mut outcome = Ok(());
+        for (interface, index) in interfaces {
+            match attach_one(program, pins.as_ref(), interface, *index, mode) {
+                Ok((one, link)) => {
+                    new.extend(link.clone().filter(|_| !one.adopted));
+                    attached.push(one);
+                    links.extend(link);
+                }
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        if let Some(pins) = pins.filter(|_| outcome.is_ok()) {
+            outcome = pins.settle(&links).map_err(AttachError::from);
+        }
+        self.new_links = new;
+        (attached, outcome)
+    }
+
+    /// Takes the program off the interfaces on which there was none before the last [`attach`](Self::attach).
     ///
     /// # Errors
-    /// At the first interface that fails; those before it stay attached.
-    pub fn attach(&mut self, interfaces: &[(String, u32)], mode: XdpMode) -> Result<Vec<Attached>, AttachError> {
-        let (program, pins) = self.program_and_pins()?;
-        let mut attached = Vec::new();
-        let mut links = Vec::new();
-        for (interface, index) in interfaces {
-            let (one, link) = attach_one(program, pins.as_ref(), interface, *index, mode)?;
-            attached.push(one);
-            links.extend(link);
-        }
-        if let Some(pins) = pins {
-            pins.settle(&links)?;
-        }
-        Ok(attached)
+    /// The first removal that failed.
+    pub fn detach_new(&mut self) -> std::io::Result<()> {
+        self.new_links.drain(..).try_for_each(std::fs::remove_file)
     }
 
     /// Takes the program off all interfaces and removes its maps.
@@ -142,28 +159,36 @@ fn attach_one(
     index: u32,
     wanted: XdpMode,
 ) -> Result<(Attached, Option<PathBuf>), AttachError> {
-    let attached = |mode, adopted| Attached { interface: interface.into(), index, mode, adopted };
-    let mut refused = None;
+    let mut refused: Vec<(Mode, ProgramError)> = Vec::new();
     for &mode in Mode::wanted(wanted) {
         let path = pins.map(|pins| pins.link_path(index, mode.name()));
-        if let Some(path) = &path
-            && adopt(program, path)
-        {
-            return Ok((attached(mode, true), Some(path.clone())));
-        }
-        match program.attach(interface, mode.aya()) {
-            Ok(id) => {
-                if let Some(path) = &path {
-                    let link = program.take_link(id).map_err(|source| refuse(interface, mode, source))?;
-                    pin(link, path).map_err(|source| AttachError::Pin { interface: interface.into(), source })?;
+        let adopted = path.as_ref().is_some_and(|path| adopt(program, path));
+        if !adopted {
+            let id = match program.attach(interface, mode.aya()) {
+                Ok(id) => id,
+                Err(error) => {
+                    refused.push((mode, error));
+                    continue;
                 }
-                return Ok((attached(mode, false), path));
+            };
+            // Without pins the link stays with the program, and goes with it.
+            if let Some(path) = &path {
+                let link = program.take_link(id).map_err(|source| refuse(interface, mode, source))?;
+                pin(link, path).map_err(|source| AttachError::Pin { interface: interface.into(), source })?;
             }
-            Err(source) => refused = Some((mode, source)),
         }
+        let native_refused = refused.first().map(|(_, error)| causes(error));
+        return Ok((Attached { interface: interface.into(), index, mode, adopted, native_refused }, path));
     }
-    let (mode, source) = refused.unwrap_or((Mode::Native, ProgramError::NotLoaded));
+    // The first refusal is the telling one: generic mode is refused because native mode is taken, not the other way.
+    let (mode, source) = refused.into_iter().next().unwrap_or((Mode::Native, ProgramError::NotLoaded));
     Err(refuse(interface, mode, source))
+}
+
+/// An error with what is behind it, on one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let behind = std::iter::successors(Some(error), |error| error.source());
+    behind.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn refuse(interface: &str, mode: Mode, source: ProgramError) -> AttachError {
@@ -203,7 +228,7 @@ fn is_busy(error: &ProgramError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return io.raw_os_error() == Some(libc::EBUSY);
+            return matches!(io.raw_os_error(), Some(libc::EBUSY | libc::EEXIST));
         }
         cause = error.source();
     }

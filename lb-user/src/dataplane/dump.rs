@@ -190,9 +190,7 @@ fn reasons(pin_dir: &Path) -> Result<Vec<(Reason, u64)>, DumpError> {
 }
 
 fn mapped(pin_dir: &Path, name: &'static str) -> Result<Mapped, DumpError> {
-    MapData::from_pin(current_map(pin_dir, name))
-        .and_then(|data| Mapped::new(&data))
-        .map_err(|error| DumpError::Map(name, error))
+    Mapped::pinned(&current_map(pin_dir, name)).map_err(|error| DumpError::Map(name, error))
 }
 
 fn per_cpu<T: aya::Pod>(pin_dir: &Path, name: &'static str) -> Result<PerCpuArray<MapData, T>, DumpError> {

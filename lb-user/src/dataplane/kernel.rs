@@ -1,19 +1,20 @@
 //! The loaded program and its maps.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
 use aya::maps::{MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use lb_common::abi::map;
+use lb_common::abi::{Settings, map};
 use lb_common::reason::Reason;
 
 use super::mapped::Mapped;
 use super::pins::{PinError, Pins};
 use super::{CounterId, Maps, WordMap};
 use crate::config::Limits;
+use crate::state::read_value;
 
 /// The name of the program in the object.
 const PROGRAM: &str = "xdirector";
@@ -56,6 +57,8 @@ pub struct Kernel {
     real_counters: PerCpuArray<MapData, [u64; 2]>,
     reasons: PerCpuArray<MapData, u64>,
     pins: Option<Pins>,
+    /// Where the links are pinned that the last attach made.
+    pub(super) new_links: Vec<PathBuf>,
 }
 
 impl Kernel {
@@ -119,7 +122,14 @@ impl Kernel {
             reasons: per_cpu(&mut ebpf, map::REASONS)?,
             ebpf,
             pins,
+            new_links: Vec::new(),
         })
+    }
+
+    /// Whether no daemon has written these maps yet.
+    pub fn is_new(&self) -> bool {
+        let settings: Settings = read_value(self.words(WordMap::Settings), 0);
+        settings.version == 0
     }
 
     /// The program by its name in the object, loaded into the kernel.

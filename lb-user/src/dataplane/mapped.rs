@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use aya::maps::{MapData, MapError};
@@ -24,6 +25,14 @@ impl Mapped {
         let bytes = info.value_size() as usize * info.max_entries() as usize;
         let memory = map_memory(map, bytes).map_err(MapError::IoError)?;
         Ok(Self { memory, words: bytes / 8 })
+    }
+
+    /// The same of a map that is pinned.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn pinned(path: &Path) -> Result<Self, MapError> {
+        Self::new(&MapData::from_pin(path)?)
     }
 
     /// All of them.

@@ -1,8 +1,8 @@
 //! What outlives the daemon: the pin directory.
 //!
 //! ```text
-//! PIN_DIR/maps-V-S-R-B/NAME          the maps of ABI version V, with limits S, R and B
-//! PIN_DIR/current -> maps-V-S-R-B    those that packets see
+//! PIN_DIR/maps-V-N-S-R-B/NAME        the maps of ABI version V with N reasons, and limits S, R and B
+//! PIN_DIR/current -> maps-V-N-S-R-B  those that packets see
 //! PIN_DIR/link-INDEX-MODE            one for each interface, by its index
 //! ```
 //!
@@ -10,11 +10,16 @@
 //! swaps the program under each link, so that no packet meets half of either.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, os::unix::fs::symlink};
 
 use lb_common::abi::VERSION;
+use lb_common::reason::Reason;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
@@ -32,6 +37,9 @@ pub enum PinError {
     /// There is no BPF file system where the directory is to be.
     #[error("{} is not on a BPF file system; mount one (mount -t bpf bpf {BPFFS}) or set director.pin_dir", .0.display())]
     NotBpffs(PathBuf),
+    /// Two daemons would undo each other's work.
+    #[error("a running xdirector has {}; stop it with SIGTERM first, or set another director.pin_dir", .0.display())]
+    Taken(PathBuf),
     /// An operation on the directory failed.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -49,6 +57,8 @@ pub enum PinError {
 pub struct Pins {
     dir: PathBuf,
     maps: OsString,
+    /// Held as long as the daemon lives; the kernel lets go of it when the process ends, however it does.
+    _lock: Arc<Flock<File>>,
 }
 
 impl Pins {
@@ -56,7 +66,13 @@ impl Pins {
     pub fn open(dir: &Path, limits: &Limits) -> Result<Self, PinError> {
         ensure_bpffs(dir)?;
         let Limits { services, reals, ring_buckets } = limits;
-        let pins = Self { dir: dir.into(), maps: format!("{MAPS}{VERSION}-{services}-{reals}-{ring_buckets}").into() };
+        let reasons = Reason::COUNT;
+        fs::create_dir_all(dir).map_err(failed("make", dir))?;
+        let pins = Self {
+            _lock: Arc::new(lock(dir)?),
+            dir: dir.into(),
+            maps: format!("{MAPS}{VERSION}-{reasons}-{services}-{reals}-{ring_buckets}").into(),
+        };
         let maps = pins.dir.join(&pins.maps);
         fs::create_dir_all(&maps).map_err(failed("make", &maps))?;
         Ok(pins)
@@ -98,7 +114,7 @@ impl Pins {
 
     /// Removes everything.
     pub fn remove_all(&self) -> Result<Vec<String>, PinError> {
-        detach(&self.dir)
+        remove_pins(&self.dir)
     }
 }
 
@@ -111,11 +127,24 @@ pub(super) fn current_map(dir: &Path, name: &str) -> PathBuf {
 /// removed. A directory that is not there is no error.
 ///
 /// # Errors
-/// The first removal that failed; what was removed before stays removed.
+/// The first removal that failed; what was removed before stays removed. Nothing is removed under a running daemon.
 pub fn detach(pin_dir: &Path) -> Result<Vec<String>, PinError> {
-    if !pin_dir.exists() {
+    if !pin_dir.try_exists().map_err(failed("look for", pin_dir))? {
         return Ok(Vec::new());
     }
+    let _lock = lock(pin_dir)?;
+    remove_pins(pin_dir)
+}
+
+fn lock(dir: &Path) -> Result<Flock<File>, PinError> {
+    let file = File::open(dir).map_err(failed("open", dir))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => PinError::Taken(dir.into()),
+        errno => failed("lock", dir)(errno.into()),
+    })
+}
+
+fn remove_pins(pin_dir: &Path) -> Result<Vec<String>, PinError> {
     let mut ours = entries(pin_dir)?;
     ours.retain(|(name, _)| name.starts_with(LINK) || name.starts_with(MAPS) || name == CURRENT);
     ours.sort(); // "current" first, then links, then maps: nothing forwards without its maps

@@ -59,15 +59,8 @@ impl Engine {
     /// Makes the running checks those of the config: new ones start, those that are gone end, changed ones start anew,
     /// the others are not touched. `health` says the verdict that a check starts from.
     pub fn apply(&mut self, config: &Config, health: impl Fn(&str, IpAddr) -> Health) {
-        let mut wanted = HashMap::new();
-        for (index, pool) in config.pools.iter().enumerate() {
-            let used = config.services.iter().any(|service| service.pool == index);
-            if let Some(check) = pool.check.filter(|_| used) {
-                wanted.extend(pool.reals.iter().map(|real| ((pool.name.clone(), real.address), check)));
-            }
-        }
-        self.running.retain(|subject, (check, _)| wanted.get(subject) == Some(check));
-        for (subject, check) in wanted {
+        self.stop_changed(config);
+        for (subject, check) in wanted(config) {
             if !self.running.contains_key(&subject) {
                 let tracker = Tracker::new(health(&subject.0, subject.1), check.rise, check.fall);
                 let task = tokio::spawn(run(subject.clone(), check, tracker, self.events.clone()));
@@ -75,6 +68,26 @@ impl Engine {
             }
         }
     }
+}
+
+impl Engine {
+    /// Ends the checks that the config does not have, or has otherwise. What they have said before is in the channel.
+    pub fn stop_changed(&mut self, config: &Config) {
+        let wanted = wanted(config);
+        self.running.retain(|subject, (check, _)| wanted.get(subject) == Some(check));
+    }
+}
+
+/// The checks of a config: those of pools that a service uses.
+fn wanted(config: &Config) -> HashMap<Subject, Check> {
+    let mut wanted = HashMap::new();
+    for (index, pool) in config.pools.iter().enumerate() {
+        let used = config.services.iter().any(|service| service.pool == index);
+        if let Some(check) = pool.check.filter(|_| used) {
+            wanted.extend(pool.reals.iter().map(|real| ((pool.name.clone(), real.address), check)));
+        }
+    }
+    wanted
 }
 
 /// Until it is aborted, or nobody listens any more.

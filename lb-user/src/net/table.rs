@@ -16,6 +16,8 @@ const DOUBT_EVERY: Duration = Duration::from_secs(3);
 pub enum Route {
     /// By this interface, without a gateway: the only way direct server return works.
     Link(u32),
+    /// By an interface that is none of the director's own.
+    Elsewhere(u32),
     /// Behind a router.
     Gateway,
     /// It is this machine.
@@ -88,6 +90,8 @@ impl Target {
 /// The addresses that matter.
 #[derive(Debug, Default)]
 pub struct Table {
+    /// Indexes of the director's own interfaces: what is reached by another one cannot be forwarded to.
+    own: Vec<u32>,
     targets: BTreeMap<IpAddr, Target>,
 }
 
@@ -107,10 +111,19 @@ impl Table {
         self.targets.keys().copied().collect()
     }
 
-    /// Says whether that is news.
-    pub fn handle_route(&mut self, address: IpAddr, route: Route) -> bool {
-        let Some(target) = self.targets.get_mut(&address) else { return false };
-        target.route.replace(route) != Some(route)
+    /// Makes these the director's own interfaces.
+    pub fn handle_own(&mut self, own: Vec<u32>) {
+        self.own = own;
+    }
+
+    /// Says what there is to say of it, if that is news.
+    pub fn handle_route(&mut self, address: IpAddr, route: Route) -> Option<Route> {
+        let route = match route {
+            Route::Link(interface) if !self.own.contains(&interface) => Route::Elsewhere(interface),
+            route => route,
+        };
+        let target = self.targets.get_mut(&address)?;
+        (target.route.replace(route) != Some(route)).then_some(route)
     }
 
     /// Says the MAC if it is a new one. An entry that lost its MAC changes nothing: the last one known stays, the health
@@ -134,10 +147,10 @@ impl Table {
         }
     }
 
-    /// Its health check fails: its MAC may be another machine's by now, whatever the kernel believes.
-    pub fn handle_doubt(&mut self, address: IpAddr, doubted: bool) {
-        if let Some(target) = self.targets.get_mut(&address) {
-            target.doubted = doubted;
+    /// The health checks of these fail: their MACs may be other machines' by now, whatever the kernel believes.
+    pub fn handle_doubted(&mut self, addresses: &[IpAddr]) {
+        for (address, target) in &mut self.targets {
+            target.doubted = addresses.contains(address);
         }
     }
 
@@ -159,7 +172,9 @@ mod tests {
     fn table() -> Table {
         let mut table = Table::default();
         assert_eq!(table.handle_targets(&[ADDRESS]), [ADDRESS]);
-        assert!(table.handle_route(ADDRESS, Route::Link(3)));
+        table.handle_own(vec![3, 4]);
+        assert_eq!(table.handle_route(ADDRESS, Route::Link(3)), Some(Route::Link(3)));
+        assert_eq!(table.handle_route(ADDRESS, Route::Link(3)), None);
         table
     }
 
@@ -198,14 +213,14 @@ mod tests {
     fn a_fresh_entry_is_forgotten_when_its_check_fails() {
         let (mut table, now) = (table(), Instant::now());
         table.handle_entry(&entry(Some(A), Freshness::Fresh));
-        table.handle_doubt(ADDRESS, true);
+        table.handle_doubted(&[ADDRESS]);
         assert_eq!(table.poll_asks(now), [Ask { forget: true, ..ASK }]);
         assert_eq!(table.poll_asks(now + DOUBT_EVERY / 2), []);
         assert_eq!(table.poll_asks(now + DOUBT_EVERY), [Ask { forget: true, ..ASK }]);
-        table.handle_doubt(ADDRESS, false);
+        table.handle_doubted(&[]);
         assert_eq!(table.poll_asks(now + DOUBT_EVERY * 2), []);
         table.handle_entry(&entry(Some(A), Freshness::Fixed));
-        table.handle_doubt(ADDRESS, true);
+        table.handle_doubted(&[ADDRESS]);
         assert_eq!(table.poll_asks(now + DOUBT_EVERY * 3), []);
     }
 
@@ -213,10 +228,12 @@ mod tests {
     fn nothing_is_asked_or_believed_off_the_link() {
         let (mut table, now) = (table(), Instant::now());
         for route in [Route::Gateway, Route::Local, Route::None] {
-            assert!(table.handle_route(ADDRESS, route));
+            assert_eq!(table.handle_route(ADDRESS, route), Some(route));
             assert_eq!(table.poll_asks(now), [], "{route:?}");
             assert_eq!(table.handle_entry(&entry(Some(A), Freshness::Fresh)), None);
         }
+        assert_eq!(table.handle_route(ADDRESS, Route::Link(9)), Some(Route::Elsewhere(9)));
+        assert_eq!(table.handle_entry(&Entry { interface: 9, ..entry(Some(A), Freshness::Fresh) }), None);
         table.handle_route(ADDRESS, Route::Link(4));
         assert_eq!(table.handle_entry(&entry(Some(A), Freshness::Fresh)), None);
     }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
+use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 use tokio::sync::mpsc;
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
 use tracing::{debug, warn};
 
 use super::table::{Ask, Route, Table};
@@ -18,55 +18,61 @@ use super::{NetError, NetEvent, messages};
 const TICK: Duration = Duration::from_millis(500);
 /// Ticks between two readings of all routes and neighbours, in case a change was not heard of.
 const TICKS_TO_RESYNC: u32 = 20;
-/// Commands come from the daemon's loop, one or two for each change of config or health.
-const COMMANDS: usize = 64;
 /// Events go to the daemon's loop; when it is behind, the task waits and the kernel's socket buffers.
 const EVENTS: usize = 256;
+/// A netlink request that has no answer by then is lost: an overrun may have taken it.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 enum Command {
     Targets(Vec<IpAddr>),
-    Doubt(IpAddr, bool),
+    Doubted(Vec<IpAddr>),
 }
 
-/// What the daemon tells the watcher.
+/// What the daemon tells the watcher. Sending never waits: the daemon must not wait for the watcher, which may be
+/// waiting for it. There are one or two commands for each change of config or health, so the queue stays short.
 #[derive(Clone, Debug)]
-pub struct Commands(mpsc::Sender<Command>);
+pub struct Commands(mpsc::UnboundedSender<Command>);
 
 impl Commands {
     /// Makes these the addresses whose MACs are kept fresh.
-    pub async fn targets(&self, addresses: Vec<IpAddr>) {
-        self.send(Command::Targets(addresses)).await;
+    pub fn targets(&self, addresses: Vec<IpAddr>) {
+        self.send(Command::Targets(addresses));
     }
 
-    /// Says that an address's health check fails, or no longer does.
-    pub async fn doubt(&self, address: IpAddr, doubted: bool) {
-        self.send(Command::Doubt(address, doubted)).await;
+    /// Makes these the addresses whose health check fails.
+    pub fn doubted(&self, addresses: Vec<IpAddr>) {
+        self.send(Command::Doubted(addresses));
     }
 
-    async fn send(&self, command: Command) {
-        if self.0.send(command).await.is_err() {
+    fn send(&self, command: Command) {
+        if self.0.send(command).is_err() {
             warn!("the neighbour watcher has ended; MACs stay as they are");
         }
     }
 }
 
-/// Starts watching, in the network namespace of the calling thread. It ends when the receiver is dropped.
+/// Starts watching, in the network namespace of the calling thread, with the interfaces of these names as the
+/// director's own. It ends when the receiver is dropped.
 ///
 /// # Errors
 /// If there is no netlink.
-pub fn watch() -> Result<(Commands, mpsc::Receiver<NetEvent>), NetError> {
-    let (connection, handle, heard) = new_multicast_connection(&[MulticastGroup::Link, MulticastGroup::Neigh])?;
+pub fn watch(interfaces: Vec<String>) -> Result<(Commands, mpsc::Receiver<NetEvent>), NetError> {
+    let (connection, _, heard) = new_multicast_connection(&[MulticastGroup::Link, MulticastGroup::Neigh])?;
     tokio::spawn(connection);
-    let (command_sender, commands) = mpsc::channel(COMMANDS);
+    // Requests have a socket of their own, or a burst of news could push an answer out of the buffer.
+    let (connection, handle, _) = new_connection()?;
+    tokio::spawn(connection);
+    let (command_sender, commands) = mpsc::unbounded_channel();
     let (events, event_receiver) = mpsc::channel(EVENTS);
-    let watcher = Watcher { handle, table: Table::default(), events };
+    let watcher = Watcher { handle, interfaces, table: Table::default(), events };
     tokio::spawn(watcher.run(commands, heard));
     Ok((Commands(command_sender), event_receiver))
 }
 
 struct Watcher {
     handle: Handle,
+    interfaces: Vec<String>,
     table: Table,
     events: mpsc::Sender<NetEvent>,
 }
@@ -74,10 +80,11 @@ struct Watcher {
 type Heard<S> = (rtnetlink::packet_core::NetlinkMessage<RouteNetlinkMessage>, S);
 
 impl Watcher {
-    async fn run<S>(mut self, mut commands: mpsc::Receiver<Command>, heard: impl StreamExt<Item = Heard<S>>) {
+    async fn run<S>(mut self, mut commands: mpsc::UnboundedReceiver<Command>, heard: impl StreamExt<Item = Heard<S>>) {
         let mut heard = std::pin::pin!(heard);
         let mut ticks = interval(TICK);
         let mut until_resync = TICKS_TO_RESYNC;
+        self.resync_links().await;
         while !self.events.is_closed() {
             tokio::select! {
                 command = commands.recv() => match command {
@@ -95,7 +102,7 @@ impl Watcher {
                     until_resync -= 1;
                     if until_resync == 0 {
                         until_resync = TICKS_TO_RESYNC;
-                        self.resync(self.table.addresses()).await;
+                        self.resync().await;
                     }
                 }
             }
@@ -108,10 +115,10 @@ impl Watcher {
             Command::Targets(addresses) => {
                 let new = self.table.handle_targets(&addresses);
                 if !new.is_empty() {
-                    self.resync(new).await;
+                    self.resync_addresses(new).await;
                 }
             }
-            Command::Doubt(address, doubted) => self.table.handle_doubt(address, doubted),
+            Command::Doubted(addresses) => self.table.handle_doubted(&addresses),
         }
     }
 
@@ -128,11 +135,12 @@ impl Watcher {
                 }
             }
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
-                if let Some(link) = messages::link(&message) {
-                    self.publish(NetEvent::Link(link)).await;
+                let own = messages::link(&message).filter(|link| self.interfaces.contains(&link.name));
+                if own.is_some() {
+                    self.resync_links().await;
                 }
             }
-            NetlinkPayload::Overrun(_) => self.resync(self.table.addresses()).await,
+            NetlinkPayload::Overrun(_) => self.resync().await,
             _ => {}
         }
     }
@@ -149,32 +157,58 @@ impl Watcher {
         }
     }
 
+    /// Reads everything, in case something was not heard of.
+    async fn resync(&mut self) {
+        self.resync_links().await;
+        self.resync_addresses(self.table.addresses()).await;
+    }
+
+    /// Reads our own interfaces, and says how they are.
+    async fn resync_links(&mut self) {
+        let Some(mut links) = patient("interfaces", messages::links(&self.handle)).await else { return };
+        links.retain(|link| self.interfaces.contains(&link.name));
+        self.table.handle_own(links.iter().map(|link| link.index).collect());
+        for link in links {
+            self.publish(NetEvent::Link(link)).await;
+        }
+    }
+
     /// Reads the routes of these addresses, and all neighbours.
-    async fn resync(&mut self, addresses: Vec<IpAddr>) {
+    async fn resync_addresses(&mut self, addresses: Vec<IpAddr>) {
         for address in addresses {
-            let route = messages::route(&self.handle, address).await.unwrap_or(Route::None);
-            if self.table.handle_route(address, route) {
-                explain(address, route);
+            // An address without a route is an error of the request.
+            let route = timeout(PATIENCE, messages::route(&self.handle, address)).await;
+            let Ok(route) = route.map(|route| route.unwrap_or(Route::None)) else { continue };
+            if let Some(news) = self.table.handle_route(address, route) {
+                explain(address, news);
             }
         }
-        match messages::neighbours(&self.handle).await {
-            Ok(entries) => {
-                for entry in entries {
-                    self.handle_entry(&entry).await;
-                }
-            }
-            Err(error) => warn!(%error, "cannot read the neighbour table; trying again in a few seconds"),
+        for entry in patient("neighbours", messages::neighbours(&self.handle)).await.unwrap_or_default() {
+            self.handle_entry(&entry).await;
         }
     }
 
     async fn ask(&mut self) {
         for Ask { interface, address, forget } in self.table.poll_asks(Instant::now()) {
-            if forget && let Err(error) = messages::forget(&self.handle, interface, address).await {
-                debug!(%address, %error, "cannot make the kernel forget a neighbour");
+            if forget {
+                patient("forgetting", messages::forget(&self.handle, interface, address)).await;
             }
-            if let Err(error) = messages::ask(&self.handle, interface, address).await {
-                debug!(%address, %error, "cannot make the kernel ask for a neighbour");
-            }
+            patient("asking", messages::ask(&self.handle, interface, address)).await;
+        }
+    }
+}
+
+/// `None` after a complaint; what is asked here is asked again in a while.
+async fn patient<T>(what: &str, request: impl Future<Output = Result<T, rtnetlink::Error>>) -> Option<T> {
+    match timeout(PATIENCE, request).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) => {
+            debug!(what, %error, "netlink refuses");
+            None
+        }
+        Err(_) => {
+            warn!(what, "netlink does not answer; trying again in a few seconds");
+            None
         }
     }
 }
@@ -182,6 +216,9 @@ impl Watcher {
 fn explain(address: IpAddr, route: Route) {
     match route {
         Route::Link(interface) => debug!(%address, interface, "found on a link"),
+        Route::Elsewhere(interface) => {
+            warn!(%address, interface, "is reached by an interface that is not in director.interfaces, so nothing can be sent to it");
+        }
         Route::Gateway => {
             warn!(%address, "is behind a router; direct server return needs it on the director's segment")
         }

@@ -19,14 +19,18 @@ use crate::config::{Config, Pool, Service};
 pub enum DesiredError {
     /// Too many services at once, those about to be removed counted too.
     #[error(
-        "no id is free for service {0}: raise limits.services (and start the daemon anew), or remove services first"
+        "no id is free for service {0}: reload once with the old ones removed, then with the new ones added; or raise limits.services"
     )]
     Services(String),
     /// Too many real servers at once, those about to be removed counted too.
-    #[error("no id is free for real server {1} of pool {0}: raise limits.reals and start the daemon anew")]
+    #[error(
+        "no id is free for real server {1} of pool {0}: reload once with the old ones removed, then with the new ones added; or raise limits.reals"
+    )]
     Reals(String, String),
     /// No stretch of buckets is free, those of rings about to be replaced counted as taken.
-    #[error("no {1} buckets in a row are free for pool {0}: raise limits.ring_buckets and start the daemon anew")]
+    #[error(
+        "no {1} buckets in a row are free for pool {0}, beside the rings that are in use until it is there: raise limits.ring_buckets"
+    )]
     Buckets(String, u32),
     /// No seed gives every service a slot of its own. For up to 512 services this has a chance below one in 10^20.
     #[error("no perfect hash was found for the services: change director.hash_seed")]

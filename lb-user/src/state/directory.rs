@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use lb_common::abi::{RealId, RealInfo, RingRange, ServiceId, ServiceInfo, ServiceSlot};
+use lb_common::abi::limits::SERVICE_SLOTS;
+use lb_common::abi::{RealId, RealInfo, RingRange, ServiceId, ServiceInfo, ServiceSlot, Settings};
 
 use super::words::{read_value, values};
 use super::{family, octets};
@@ -17,7 +18,7 @@ pub struct Directory {
     pub services: BTreeMap<ServiceId, ServiceInfo>,
     /// The real servers whose ids are in use.
     pub reals: BTreeMap<RealId, RealInfo>,
-    /// The rings that packets may be looking at: those of the slots, in case a daemon died between a directory entry
+    /// The rings that packets may be looking at: those of the active slots, in case a daemon died between a directory entry
     /// and its slot.
     slot_rings: Vec<RingRange>,
     limits: (u32, u32),
@@ -77,7 +78,9 @@ impl Directory {
 
 fn slot_rings(maps: &impl Maps) -> Vec<RingRange> {
     let words = maps.words(WordMap::Services);
-    let taken = (0..values::<ServiceSlot>(words)).map(|index| read_value::<ServiceSlot>(words, index));
+    let settings: Settings = read_value(maps.words(WordMap::Settings), 0);
+    let first = (settings.active_half as u32 & 1) * SERVICE_SLOTS;
+    let taken = (first..first + SERVICE_SLOTS).map(|index| read_value::<ServiceSlot>(words, index));
     let mut rings: Vec<_> = taken.filter(|slot| slot.tail != 0).map(|slot| slot.ring()).collect();
     rings.sort_by_key(|ring| (ring.base, ring.size));
     rings.dedup();

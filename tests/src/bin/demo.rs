@@ -10,7 +10,8 @@ use clap::Parser;
 use tests::demo::account::Account;
 use tests::demo::load::{self, Request};
 use tests::lab::{
-    CLIENT, Connection, Director, INTERFACE, Lab, Namespace, Nginx, Topology, VIP, fetch, real_address, sweep_kept,
+    CLIENT, Connection, Director, INTERFACE, Lab, Namespace, Nginx, Topology, VIP, eventually, fetch, real_address,
+    sweep_kept,
 };
 
 /// Three real nginx servers behind one address: real requests, a death, a return, and what was seen of it.
@@ -103,7 +104,11 @@ impl Scene {
         let failed = requests.iter().filter(|request| request.answer.is_none()).count();
         account.check(failed == 0, &format!("{failed} of {REQUESTS} requests failed"));
         account.check(fewest > REQUESTS / 6, &format!("every real server had its part (the smallest: {fewest})"));
-        let logs: Vec<String> = self.nginx.iter().flat_map(Nginx::access_log).collect();
+        // nginx writes a line after it has sent the answer.
+        let logs = || {
+            Ok(Some(self.nginx.iter().flat_map(Nginx::access_log).collect::<Vec<_>>()).filter(|l| l.len() >= REQUESTS))
+        };
+        let logs = eventually(Duration::from_secs(10), "nginx has logged every request", logs)?;
         let own = logs.iter().filter(|line| line.starts_with(&format!("{CLIENT} {VIP} "))).count();
         let what = format!("nginx logged {own} of {} requests as \"{CLIENT} to {VIP}\": nothing is NATed", logs.len());
         account.check(own == logs.len() && own >= REQUESTS, &what);

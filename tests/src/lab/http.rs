@@ -1,7 +1,7 @@
 //! A client, as small as can be: HTTP/1.1 over one connection. Hundreds of curls would measure process starts.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -36,9 +36,9 @@ impl Connection {
     ///
     /// # Errors
     /// If nobody answers within two seconds.
-    pub fn open(address: Ipv4Addr, port: u16) -> Result<Self> {
+    pub fn open(address: impl Into<IpAddr>, port: u16) -> Result<Self> {
         let stream =
-            TcpStream::connect_timeout(&SocketAddr::from((address, port)), PATIENCE).context("cannot connect")?;
+            TcpStream::connect_timeout(&SocketAddr::new(address.into(), port), PATIENCE).context("cannot connect")?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(stream) })
@@ -78,6 +78,6 @@ impl Connection {
 ///
 /// # Errors
 /// As [`Connection::open`] and [`Connection::ask`].
-pub fn fetch(address: Ipv4Addr, port: u16, path: &str) -> Result<Response> {
+pub fn fetch(address: impl Into<IpAddr>, port: u16, path: &str) -> Result<Response> {
     Connection::open(address, port)?.ask(path)
 }

@@ -21,10 +21,12 @@ impl Namespace {
     pub(super) fn create(name: String) -> Result<Self> {
         run(Command::new("ip").args(["netns", "add", &name]))?;
         let machine = Self { name };
-        // Reverse-path checks do not know that a director forwards for others; IPv6 is not in this lab yet.
+        // Reverse-path checks do not know that a director forwards for others. Nobody else could have our addresses, so
+        // they need not be tentative for a second.
         machine.sysctl("net/ipv4/conf/all/rp_filter", "0")?;
         machine.sysctl("net/ipv4/conf/default/rp_filter", "0")?;
-        machine.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+        machine.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
+        machine.sysctl("net/ipv6/conf/default/dad_transmits", "0")?;
         Ok(machine)
     }
 

@@ -38,7 +38,7 @@ impl Nginx {
              http {{\n  log_format who '$remote_addr $server_addr $request_uri';\n  access_log {log} who;\n  \
              keepalive_requests 1000000; keepalive_timeout 600s;\n  client_body_temp_path {dir}/{name}-body;\n  \
              proxy_temp_path {dir}/{name}-proxy;\n  fastcgi_temp_path {dir}/{name}-fastcgi;\n  \
-             uwsgi_temp_path {dir}/{name}-uwsgi;\n  scgi_temp_path {dir}/{name}-scgi;\n  server {{\n    listen 80;\n    \
+             uwsgi_temp_path {dir}/{name}-uwsgi;\n  scgi_temp_path {dir}/{name}-scgi;\n  server {{\n    listen 80; listen [::]:80;\n    \
              location / {{ return 200 '{name}'; }}\n    location /big {{ root {root}; }}\n  }}\n}}\n",
             dir = lab.directory().display(),
             log = access_log.display(),

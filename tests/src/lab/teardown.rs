@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lb_user::dataplane;
@@ -16,8 +17,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Namespace;
 use super::command::{output, run};
+use super::{Namespace, eventually};
 
 const PREFIX: &str = "xdlab";
 const KEPT: &str = "xdkept";
@@ -50,6 +51,7 @@ pub struct Teardown {
     name: String,
     directory: PathBuf,
     keep: bool,
+    built: bool,
 }
 
 impl Teardown {
@@ -64,7 +66,12 @@ impl Teardown {
         let things = Things { name: name.clone(), directory: directory.clone() };
         let things = Arc::new(Mutex::new(things));
         LABS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&things));
-        Ok(Self { things, name, directory, keep })
+        Ok(Self { things, name, directory, keep, built: false })
+    }
+
+    /// The lab is whole: from here on it may be kept.
+    pub fn built(&mut self) {
+        self.built = true;
     }
 
     pub fn directory(&self) -> &Path {
@@ -93,7 +100,7 @@ impl Teardown {
 
 impl Drop for Teardown {
     fn drop(&mut self) {
-        if !self.keep {
+        if !(self.keep && self.built) {
             self.things.lock().unwrap_or_else(PoisonError::into_inner).remove();
         }
     }
@@ -114,9 +121,10 @@ impl Things {
 /// Namespaces and pins whose name starts like this.
 fn remove_named(name: &str) {
     let pins = Path::new(BPFFS).join(name);
-    let outcome = remove_pins(&pins).and_then(|()| {
-        for namespace in namespaces(name)? {
-            end_processes(&namespace)?;
+    let outcome = namespaces(name).and_then(|namespaces| {
+        namespaces.iter().try_for_each(|namespace| end_processes(namespace))?;
+        remove_pins(&pins)?;
+        for namespace in namespaces {
             run(Command::new("ip").args(["netns", "delete", &namespace]))?;
         }
         Ok(())
@@ -128,13 +136,14 @@ fn remove_named(name: &str) {
 
 /// Whoever runs in a machine of the lab was started by the lab, or by what it started (nginx's workers).
 fn end_processes(namespace: &str) -> Result<()> {
-    for pid in output(Command::new("ip").args(["netns", "pids", namespace]))?.lines() {
+    let pids = || output(Command::new("ip").args(["netns", "pids", namespace]));
+    for pid in pids()?.lines() {
         match kill(Pid::from_raw(pid.trim().parse()?), Signal::SIGKILL) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => return Err(error).with_context(|| format!("cannot end process {pid}")),
         }
     }
-    Ok(())
+    eventually(Duration::from_secs(10), "all processes of the lab have ended", || Ok(pids()?.is_empty().then_some(())))
 }
 
 fn remove_pins(dir: &Path) -> Result<()> {
@@ -171,7 +180,8 @@ fn sweep() -> Result<()> {
     for lab in labs(PREFIX)? {
         let pid = lab[PREFIX.len()..].split('-').next().and_then(|pid| pid.parse().ok());
         if pid.is_none_or(|pid: i32| kill(Pid::from_raw(pid), None).is_err()) {
-            remove_named(&lab);
+            let directory = std::env::temp_dir().join(&lab);
+            Things { name: lab, directory }.remove();
         }
     }
     Ok(())

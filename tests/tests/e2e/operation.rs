@@ -44,8 +44,9 @@ fn a_bad_file_is_refused_whole_and_changes_nothing() -> Result<()> {
         (config(&[1, 1]).replace("ring_buckets = 65536", "ring_buckets = 70000"), "restart the daemon"),
         ("nonsense".into(), "xdirector.toml:"),
     ] {
+        let before = scene.director.process.log().len();
         scene.director.reload(&scene.lab, &bad)?;
-        let log = scene.director.process.log();
+        let log = scene.director.process.log().split_off(before);
         ensure!(log.contains("reload refused") && log.contains(word), "{log}");
     }
     scene.director.reload(&scene.lab, &config(&[1, 1]))?;
@@ -68,11 +69,44 @@ fn a_stop_detaches_and_leaves_no_pins() -> Result<()> {
 }
 
 #[test]
+fn a_second_daemon_is_refused_and_so_is_a_detach_under_a_running_one() -> Result<()> {
+    let scene = Scene::new(&[1])?;
+    let binary = std::env::var("XDIRECTOR_BIN").unwrap_or_else(|_| "../target/release/xdirector".into());
+    for verb in ["run", "detach"] {
+        let refused =
+            scene.lab.director.command(&binary).arg(verb).arg("--config").arg(&scene.director.config).output()?;
+        let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(refused.status.code() == Some(1) && stderr.contains("a running xdirector has"), "{verb}: {stderr}");
+    }
+    scene.fetch_names(10)?;
+    Ok(())
+}
+
+#[test]
+fn other_limits_are_taken_over_by_a_new_daemon_without_moving_a_connection() -> Result<()> {
+    let mut scene = Scene::new(&[1, 1, 1])?;
+    scene.nginx[0].stop()?;
+    scene.director.wait_for_state("real1", "down")?;
+    let mut connection = scene.lab.client.enter(|| Connection::open(VIP, 80))?;
+    let name = connection.ask("/")?.text();
+    scene.director.process.stop(Signal::SIGKILL)?;
+    // Without a seed in the file the one in use has to be found in the old maps.
+    let file = std::fs::read_to_string(&scene.director.config)?;
+    let file = file.replace("ring_buckets = 65536", "ring_buckets = 131072").replace("hash_seed", "#hash_seed");
+    std::fs::write(&scene.director.config, file)?;
+    scene.director.start_again(&scene.lab)?;
+    ensure!(scene.director.reals()?[0]["state"] == "down");
+    ensure!(connection.ask("/")?.text() == name);
+    ensure!(!scene.fetch_names(60)?.contains(&"real1".into()));
+    Ok(())
+}
+
+#[test]
 fn a_start_that_cannot_work_says_why() -> Result<()> {
     let scene = Scene::new(&[1])?;
     let binary = std::env::var("XDIRECTOR_BIN").unwrap_or_else(|_| "../target/release/xdirector".into());
     let file = scene.lab.directory().join("bad.toml");
-    let text = std::fs::read_to_string(&scene.director.config)?.replace("eth0", "eth9");
+    let text = std::fs::read_to_string(&scene.director.config)?.replace("eth0", "eth9").replace("/director", "/other");
     std::fs::write(&file, text)?;
     let failed = scene.lab.director.command(&binary).arg("run").arg("--config").arg(&file).output()?;
     let stderr = String::from_utf8_lossy(&failed.stderr).into_owned();
