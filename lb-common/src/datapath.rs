@@ -41,9 +41,9 @@ pub trait Tables {
 #[inline(always)]
 pub fn process<P: Cursor + ?Sized, T: Tables>(packet: &mut P, tables: &mut T) -> Reason {
     let reason = match forward(packet, tables) {
-        Ok(Sent { service, real }) => {
+        Ok(Sent { service, real, reason }) => {
             tables.count_forwarded(service, real, packet.length() as u64);
-            Reason::Forwarded
+            reason
         }
         Err(reason) => reason,
     };
@@ -54,6 +54,7 @@ pub fn process<P: Cursor + ?Sized, T: Tables>(packet: &mut P, tables: &mut T) ->
 struct Sent {
     service: ServiceId,
     real: RealId,
+    reason: Reason,
 }
 
 #[inline(always)]
@@ -74,7 +75,7 @@ fn steer<F: Flow, P: Cursor + ?Sized, T: Tables>(flow: &F, packet: &mut P, table
     flow.judge(packet)?;
     let chosen = select::select(flow, settings, matched.ring, tables)?;
     rewrite::rewrite(flow, packet, own_mac, chosen.mac_word).ok_or(Reason::BadLength)?;
-    Ok(Sent { service: matched.service, real: chosen.real })
+    Ok(Sent { service: matched.service, real: chosen.real, reason: flow.sent_as() })
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ macro_rules! reasons {
 reasons! {
     /// Sent on to a real server.
     Forwarded, "forwarded", Transmit;
+    /// An ICMP error about a flow of a service, sent on to the real server that has the flow.
+    IcmpError, "icmp-error", Transmit;
     /// Neither TCP nor UDP over IPv4 or IPv6, or too short or too odd to tell: not ours to judge.
     NotBalanced, "not-balanced", Pass;
     /// TCP or UDP, for an address or port that no service has.

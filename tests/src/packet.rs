@@ -69,13 +69,49 @@ impl Packet {
         frame
     }
 
+    /// What a router on the way back would say to the service of a packet of this flow: an ICMP error of this type
+    /// that quotes so many bytes.
+    pub fn icmp_error(&self, router: IpAddr, kind: u8, quoted: usize) -> Vec<u8> {
+        let answer = Self {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            ..self.clone()
+        };
+        let mut quote = answer.bytes().split_off(14);
+        quote.truncate(quoted);
+        let body = [&[kind, 4, 0, 0, 0, 0, 5, 0x78], quote.as_slice()].concat();
+        let mut frame = [self.destination_mac.0, self.source_mac.0].concat();
+        match (router, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                frame.extend([0x08, 0x00]);
+                frame.extend(self.ipv4_header(1, body.len(), &source.octets(), &destination.octets()));
+            }
+            (source, destination) => {
+                frame.extend([0x86, 0xdd]);
+                frame.extend(self.ipv6_header(58, body.len(), &octets(source), &octets(destination)));
+            }
+        }
+        frame.extend(body);
+        frame
+    }
+
     fn ipv4(&self, source: &[u8], destination: &[u8]) -> Vec<u8> {
+        self.ipv4_header(self.protocol as u8, self.transport().len(), source, destination)
+    }
+
+    fn ipv6(&self, source: &[u8], destination: &[u8]) -> Vec<u8> {
+        self.ipv6_header(self.protocol as u8, self.transport().len(), source, destination)
+    }
+
+    fn ipv4_header(&self, protocol: u8, payload: usize, source: &[u8], destination: &[u8]) -> Vec<u8> {
         let length = 20 + 4 * self.options;
         let mut header = vec![0x40 | (length / 4) as u8, 0];
-        header.extend(number(length + self.transport().len()));
+        header.extend(number(length + payload));
         header.extend([0, 1]);
         header.extend(self.fragment.to_be_bytes());
-        header.extend([self.ttl, self.protocol as u8, 0, 0]);
+        header.extend([self.ttl, protocol, 0, 0]);
         header.extend(source);
         header.extend(destination);
         header.resize(length, 1);
@@ -84,16 +120,16 @@ impl Packet {
         header
     }
 
-    fn ipv6(&self, source: &[u8], destination: &[u8]) -> Vec<u8> {
+    fn ipv6_header(&self, upper: u8, payload: usize, source: &[u8], destination: &[u8]) -> Vec<u8> {
         let mut chain = Vec::new();
-        let followers = self.extensions.iter().map(|(number, _)| *number).skip(1).chain([self.protocol as u8]);
+        let followers = self.extensions.iter().map(|(number, _)| *number).skip(1).chain([upper]);
         for ((_, more), next) in self.extensions.iter().zip(followers) {
             chain.extend([next, *more]);
             chain.resize(chain.len() + 6 + 8 * usize::from(*more), 0);
         }
-        let first = self.extensions.first().map_or(self.protocol as u8, |(number, _)| *number);
+        let first = self.extensions.first().map_or(upper, |(number, _)| *number);
         let mut header = vec![0x60, 0, 0, 0];
-        header.extend(number(chain.len() + self.transport().len()));
+        header.extend(number(chain.len() + payload));
         header.extend([first, self.ttl]);
         header.extend(source);
         header.extend(destination);

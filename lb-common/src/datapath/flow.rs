@@ -13,6 +13,9 @@ pub trait Flow {
     /// Its keyed hash.
     fn hash(&self, key: &FlowKey) -> u32;
 
+    /// What it is counted as when it is sent on.
+    fn sent_as(&self) -> Reason;
+
     /// Whether it may be sent on, now that it is known to be ours.
     fn judge<P: Cursor + ?Sized>(&self, packet: &P) -> Result<(), Reason>;
 

@@ -1,45 +1,45 @@
-//! IPv4 TCP and UDP.
+//! IPv4: TCP, UDP, and ICMP errors about either.
 
 use super::flow::Flow;
 use crate::abi::{Protocol, ServiceKey};
 use crate::hash::FlowKey;
 use crate::reason::Reason;
-use crate::wire::{Cursor, Ethernet, Ipv4, Ports, transport_header};
+use crate::wire::{Cursor, Ethernet, Icmp, Ipv4, Ports, transport_header};
 
-/// The header's five words and the ports, as loaded on a little-endian machine.
-pub struct Ipv4Flow {
+/// The header of the packet itself, five words as loaded on a little-endian machine.
+struct Header {
     first: u32,
     fragment: u32,
     /// Time to live, protocol, checksum, from the lowest byte up.
     ttl: u32,
     source: u32,
     destination: u32,
-    ports: Ports,
-    protocol: Protocol,
 }
 
-impl Ipv4Flow {
-    /// Of any whole TCP or UDP packet, however odd otherwise.
-    #[inline(always)]
-    pub fn parse<P: Cursor + ?Sized>(packet: &P) -> Result<Self, Reason> {
-        let flow = Self::load(packet).ok_or(Reason::NotBalanced)?;
-        if flow.fragment & Ipv4::FRAGMENT_MASK == 0 { Ok(flow) } else { Err(Reason::Fragment) }
-    }
-
-    /// `None`: too short, or no IPv4 TCP or UDP.
+impl Header {
+    /// `None`: too short, or no IPv4 header.
     #[inline(always)]
     fn load<P: Cursor + ?Sized>(packet: &P) -> Option<Self> {
-        let first: u32 = packet.load(Ipv4::FIRST)?;
-        let ttl: u32 = packet.load(Ipv4::TTL)?;
-        let protocol = Protocol::new((ttl >> 8) as u8)?;
-        let words = header_words(first);
-        if first & 0xf0 != 0x40 || words < 5 {
-            return None;
-        }
-        let fragment = packet.load(Ipv4::FRAGMENT)?;
-        let (source, destination) = (packet.load(Ipv4::SOURCE)?, packet.load(Ipv4::DESTINATION)?);
-        let ports = Ports(packet.load(Ethernet::LEN + words * 4)?);
-        Some(Self { first, fragment, ttl, source, destination, ports, protocol })
+        let first = packet.load(Ipv4::FIRST)?;
+        is_ipv4(first).then_some(())?;
+        Some(Self {
+            first,
+            fragment: packet.load(Ipv4::FRAGMENT)?,
+            ttl: packet.load(Ipv4::TTL)?,
+            source: packet.load(Ipv4::SOURCE)?,
+            destination: packet.load(Ipv4::DESTINATION)?,
+        })
+    }
+
+    #[inline(always)]
+    const fn protocol(&self) -> u8 {
+        (self.ttl >> 8) as u8
+    }
+
+    /// Offset of what follows the header and its options, 34 to 74.
+    #[inline(always)]
+    const fn payload(&self) -> usize {
+        Ethernet::LEN + header_words(self.first) * 4
     }
 
     /// RFC 1071, over the words loaded and the options: all ones is right.
@@ -60,10 +60,72 @@ impl Ipv4Flow {
     }
 }
 
+/// Version 4, and a header length that can be.
+#[inline(always)]
+const fn is_ipv4(first: u32) -> bool {
+    first & 0xf0 == 0x40 && header_words(first) >= 5
+}
+
 /// Length of the header in 32-bit words: 0 to 15.
 #[inline(always)]
 const fn header_words(first: u32) -> usize {
     (first & 0x0f) as usize
+}
+
+/// A packet and the flow that it belongs to: its own, or the one that it reports an error of.
+pub struct Ipv4Flow {
+    header: Header,
+    source: u32,
+    destination: u32,
+    ports: Ports,
+    protocol: Protocol,
+    /// Bytes that must follow the header.
+    least_payload: usize,
+    sent_as: Reason,
+}
+
+impl Ipv4Flow {
+    /// Of any whole TCP or UDP packet, or ICMP error about one, however odd otherwise.
+    #[inline(always)]
+    pub fn parse<P: Cursor + ?Sized>(packet: &P) -> Result<Self, Reason> {
+        let header = Header::load(packet).ok_or(Reason::NotBalanced)?;
+        let whole = header.fragment & Ipv4::FRAGMENT_MASK == 0;
+        match Protocol::new(header.protocol()) {
+            Some(_) if !whole => Err(Reason::Fragment),
+            Some(protocol) => Self::own(header, protocol, packet).ok_or(Reason::NotBalanced),
+            None if header.protocol() == Icmp::V4 && whole => Self::quoted(header, packet).ok_or(Reason::NotBalanced),
+            None => Err(Reason::NotBalanced),
+        }
+    }
+
+    /// `None`: too short.
+    #[inline(always)]
+    fn own<P: Cursor + ?Sized>(header: Header, protocol: Protocol, packet: &P) -> Option<Self> {
+        let ports = Ports(packet.load(header.payload())?);
+        let (source, destination) = (header.source, header.destination);
+        let least_payload = transport_header(protocol);
+        Some(Self { header, source, destination, ports, protocol, least_payload, sent_as: Reason::Forwarded })
+    }
+
+    /// The packet quoted was one of ours to a client, so the flow is that packet's, reversed. `None`: no error, or its
+    /// quote is no first or only fragment of TCP or UDP, or was not sent by whom it was sent to.
+    #[inline(always)]
+    fn quoted<P: Cursor + ?Sized>(header: Header, packet: &P) -> Option<Self> {
+        let at = header.payload();
+        // Two bytes, type and code: the verifier does not follow the bound of a single byte behind a variable offset.
+        Icmp::is_error_v4(packet.load::<u16>(at)? as u8).then_some(())?;
+        let quote = at + Icmp::LEN;
+        let first: u32 = packet.load(quote)?;
+        is_ipv4(first).then_some(())?;
+        let fragment: u32 = packet.load(quote + 4)?;
+        let protocol = Protocol::new((packet.load::<u32>(quote + 8)? >> 8) as u8)?;
+        let (destination, source) = (packet.load(quote + 12)?, packet.load(quote + 16)?);
+        let first_fragment = fragment & Ipv4::OFFSET_MASK == 0;
+        (first_fragment && destination == header.destination).then_some(())?;
+        let ports = Ports(packet.load(quote + header_words(first) * 4)?).reversed();
+        let least_payload = Icmp::LEN + Ipv4::LEN + Icmp::QUOTED_TRANSPORT;
+        Some(Self { header, source, destination, ports, protocol, least_payload, sent_as: Reason::IcmpError })
+    }
 }
 
 impl Flow for Ipv4Flow {
@@ -78,25 +140,30 @@ impl Flow for Ipv4Flow {
     }
 
     #[inline(always)]
+    fn sent_as(&self) -> Reason {
+        self.sent_as
+    }
+
+    #[inline(always)]
     fn judge<P: Cursor + ?Sized>(&self, packet: &P) -> Result<(), Reason> {
-        let total = ((self.first >> 16) as u16).swap_bytes() as usize;
-        let least = header_words(self.first) * 4 + transport_header(self.protocol);
+        let Header { first, ttl, .. } = self.header;
+        let total = ((first >> 16) as u16).swap_bytes() as usize;
         // A frame may be longer than its packet: short ones are padded to 60 bytes.
-        if total < least || Ethernet::LEN + total > packet.length() {
+        if total < header_words(first) * 4 + self.least_payload || Ethernet::LEN + total > packet.length() {
             return Err(Reason::BadLength);
         }
-        if self.ttl & 0xff < 2 {
+        if ttl & 0xff < 2 {
             return Err(Reason::TtlExpired);
         }
-        if self.sums_up(packet) == Some(true) { Ok(()) } else { Err(Reason::BadChecksum) }
+        if self.header.sums_up(packet) == Some(true) { Ok(()) } else { Err(Reason::BadChecksum) }
     }
 
     #[inline(always)]
     fn age<P: Cursor + ?Sized>(&self, packet: &mut P) -> Option<()> {
         // RFC 1624: the time to live is the first byte of its 16-bit word; one less there is one more in the sum, in
         // whatever byte order it is kept.
-        let checksum = (self.ttl >> 16) + 1;
+        let checksum = (self.header.ttl >> 16) + 1;
         let checksum = checksum + (checksum >= 0xffff) as u32;
-        packet.store::<u32>(Ipv4::TTL, (checksum << 16) | ((self.ttl & 0xffff) - 1))
+        packet.store::<u32>(Ipv4::TTL, (checksum << 16) | ((self.header.ttl & 0xffff) - 1))
     }
 }

@@ -138,6 +138,76 @@ fn the_checksum_stays_right_whatever_it_was() {
     }
 }
 
+/// A router's answer to what the real server sent the client of [`segment`]: "fragmentation needed".
+fn icmp_error() -> Vec<u8> {
+    let sent = segment();
+    let mut frame = sent[..14].to_vec();
+    frame.extend([0x45, 0, 0, 56, 0, 9, 0, 0, 64, 1, 0, 0, 10, 9, 9, 9]);
+    frame.extend(VIP);
+    frame.extend([3, 4, 0, 0, 0, 0, 0x05, 0x78]);
+    frame.extend(&sent[14..26]);
+    frame.extend([&sent[30..34], &sent[26..30], &sent[36..38], &sent[34..36], &[0; 4]].concat());
+    fix_checksum(&mut frame);
+    frame
+}
+
+/// The same over IPv6: "packet too big".
+fn icmp_error_v6() -> Vec<u8> {
+    let sent = segment_v6();
+    let mut frame = sent[..14].to_vec();
+    frame.extend([0x60, 0, 0, 0, 0, 56, 58, 64]);
+    frame.extend([0xfc; 16]);
+    frame.extend(VIP_6);
+    frame.extend([2, 0, 0, 0, 0, 0, 0x05, 0x78]);
+    frame.extend([0x60, 0, 0, 0, 0, 20, 6, 64]);
+    frame.extend([&sent[38..54], &sent[22..38], &sent[72..74], &sent[70..72], &[0; 4]].concat());
+    frame
+}
+
+#[test]
+fn an_icmp_error_goes_where_its_flow_goes() {
+    for (about, error) in [(segment(), icmp_error()), (segment_v6(), icmp_error_v6())] {
+        // Of many real servers, so that another flow would most likely go to another one.
+        let mut world = world();
+        let slots = world.slots.iter_mut().filter(|slot| slot.tail != 0);
+        slots.for_each(|slot| slot.ring = RingRange { base: 0, size: 251 }.to_word());
+        let real = RealId::new(9).expect("9 is a valid id");
+        world.buckets = (0..251).map(|i| Bucket::new(real, Mac([2, 0, 0, 0, 1, i]))).collect();
+        let (mut about, mut error) = (about, error);
+        assert_eq!(process(about.as_mut_slice(), &mut world), Reason::Forwarded);
+        assert_eq!(process(error.as_mut_slice(), &mut world), Reason::IcmpError);
+        assert_eq!(error[..12], about[..12]);
+        assert_eq!(world.counter.packets, 2);
+    }
+}
+
+#[test]
+fn every_other_icmp_packet_is_left_as_it_was_with_its_reason() {
+    let rows: &[(&str, Change, Reason)] = &[
+        ("an echo request", |frame, _| frame[34] = 8, Reason::NotBalanced),
+        ("a redirect", |frame, _| frame[34] = 5, Reason::NotBalanced),
+        ("about ICMP", |frame, _| frame[51] = 1, Reason::NotBalanced),
+        ("about a later fragment", |frame, _| frame[49] = 1, Reason::NotBalanced),
+        ("about another's packet", |frame, _| frame[57] ^= 1, Reason::NotBalanced),
+        ("about another port", |frame, _| frame[63] ^= 1, Reason::NoService),
+        ("without ports in the quote", |frame, _| frame.truncate(64), Reason::NotBalanced),
+        ("with half a quote by its own account", |frame, _| frame[17] -= 1, Reason::BadLength),
+        ("a fragment itself", |frame, _| frame[20] = 0x20, Reason::NotBalanced),
+        ("time to live 1", |frame, _| frame[22] = 1, Reason::TtlExpired),
+    ];
+    check_rows(rows, icmp_error);
+    let rows: &[(&str, Change, Reason)] = &[
+        ("an echo request", |frame, _| frame[54] = 128, Reason::NotBalanced),
+        ("a neighbour solicitation", |frame, _| frame[54] = 135, Reason::NotBalanced),
+        ("about ICMPv6", |frame, _| frame[68] = 58, Reason::NotBalanced),
+        ("about another's packet", |frame, _| frame[85] ^= 1, Reason::NotBalanced),
+        ("about another port", |frame, _| frame[103] ^= 1, Reason::NoService),
+        ("without ports in the quote", |frame, _| frame.truncate(104), Reason::NotBalanced),
+        ("with half a quote by its own account", |frame, _| frame[19] -= 1, Reason::BadLength),
+    ];
+    check_rows(rows, icmp_error_v6);
+}
+
 #[test]
 fn options_before_the_ports_do_not_hide_them() {
     let mut frame = segment();

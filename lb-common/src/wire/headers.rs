@@ -45,6 +45,8 @@ impl Ipv4 {
     pub const MAX_OPTIONS: usize = 10;
     /// "More fragments" and the fragment offset, as loaded in the upper half of a word: 0 in a whole packet.
     pub const FRAGMENT_MASK: u32 = (0x3fff_u16.to_be() as u32) << 16;
+    /// The fragment offset alone: 0 in a first fragment too.
+    pub const OFFSET_MASK: u32 = (0x1fff_u16.to_be() as u32) << 16;
 }
 
 /// IPv6 (RFC 8200).
@@ -56,6 +58,8 @@ impl Ipv6 {
     pub const VERSION: usize = Ethernet::LEN;
     /// Payload length (two bytes), next header, hop limit.
     pub const PAYLOAD_LENGTH: usize = Ethernet::LEN + 4;
+    /// Next header.
+    pub const NEXT_HEADER: usize = Ethernet::LEN + offset_of!(Ipv6Hdr, next_hdr);
     /// Hop limit.
     pub const HOP_LIMIT: usize = Ethernet::LEN + offset_of!(Ipv6Hdr, hop_limit);
     /// Source address.
@@ -77,6 +81,35 @@ impl Ipv6 {
     pub const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 }
 
+/// ICMP errors, which quote the packet they are about: eight bytes, then the quote.
+#[derive(Debug)]
+pub enum Icmp {}
+
+impl Icmp {
+    /// ICMP over IPv4 (RFC 792).
+    pub const V4: u8 = IpProto::Icmp as u8;
+    /// ICMP over IPv6 (RFC 4443).
+    pub const V6: u8 = IpProto::Ipv6Icmp as u8;
+    /// Bytes before the quote.
+    pub const LEN: usize = 8;
+    /// Bytes of the transport header that every quote has (RFC 792).
+    pub const QUOTED_TRANSPORT: usize = 8;
+
+    /// Whether this type of ICMP message is an error: destination unreachable (with "fragmentation needed"), time
+    /// exceeded, parameter problem.
+    #[inline(always)]
+    pub const fn is_error_v4(kind: u8) -> bool {
+        matches!(kind, 3 | 11 | 12)
+    }
+
+    /// Whether this type of ICMPv6 message is an error: destination unreachable, packet too big, time exceeded,
+    /// parameter problem.
+    #[inline(always)]
+    pub const fn is_error_v6(kind: u8) -> bool {
+        matches!(kind, 1..=4)
+    }
+}
+
 /// The ports: the first word of both TCP (RFC 9293) and UDP (RFC 768).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports(pub u32);
@@ -86,6 +119,12 @@ impl Ports {
     #[inline(always)]
     pub const fn destination(self) -> u16 {
         (self.0 >> 16) as u16
+    }
+
+    /// Of a packet the other way.
+    #[inline(always)]
+    pub const fn reversed(self) -> Self {
+        Self(self.0.rotate_left(16))
     }
 }
 

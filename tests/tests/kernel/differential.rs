@@ -59,10 +59,16 @@ fn random_frame(random: &mut Random) -> Vec<u8> {
             if random.one_in(12) { random.next() as u8 } else { [0, 43, 60, 60, 60][random.below(5) as usize] };
         packet.extensions.push((number, random.below(4) as u8));
     }
-    let mut frame = packet.bytes();
+    let mut frame = if random.one_in(5) {
+        let router = if packet.destination.is_ipv4() { random_v4(random) } else { random_v6(random) };
+        let kind = [3, 11, 12, 1, 2, 4, 8, 128][random.below(8) as usize];
+        packet.icmp_error(router, kind, random.below(120) as usize)
+    } else {
+        packet.bytes()
+    };
     if random.one_in(4) {
         for _ in 0..=random.below(4) {
-            let at = random.below(frame.len().min(80) as u64) as usize;
+            let at = random.below(frame.len().min(120) as u64) as usize;
             frame[at] = random.next() as u8;
         }
     }
