@@ -7,7 +7,7 @@
 //! real2 .102 ---+                 the vips on the loopback of every real server, without ARP
 //! ```
 //!
-//! A [`Topology`] is a value; [`Lab::up`] builds it and dropping the lab takes it down, whatever happened: on success,
+//! With a router the client is at 10.67.0.10, behind 10.66.0.1. A [`Topology`] is a value; [`Lab::up`] builds it and dropping the lab takes it down, whatever happened: on success,
 //! failure, panic, Ctrl-C and SIGTERM. What a killed process left is swept away by the next lab.
 
 mod command;
@@ -50,6 +50,8 @@ pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 100);
 pub const VIP_6: Ipv6Addr = in_v6(VIP);
 /// The client's address.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 10);
+/// The router's address on the real servers' segment, where there is one.
+pub const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 1);
 /// The director's own address.
 pub const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 2);
 /// The interface of every machine.
@@ -62,6 +64,15 @@ pub struct Topology {
     pub reals: u8,
     /// Whether the lab stays when it is dropped.
     pub keep: bool,
+    /// Whether the client is behind a router, by a link of this MTU.
+    pub router: Option<u16>,
+}
+
+impl Topology {
+    /// So many real servers, and the client on their segment.
+    pub const fn flat(reals: u8) -> Self {
+        Self { reals, keep: false, router: None }
+    }
 }
 
 /// Machines, cables and a switch; up as long as this value lives.
@@ -74,6 +85,7 @@ pub struct Lab {
     /// Where the real servers are.
     pub reals: Vec<Namespace>,
     bridge: Namespace,
+    router: Option<(Namespace, u16)>,
     directory: PathBuf,
     // Last, so that it is dropped last.
     teardown: Teardown,
@@ -92,7 +104,8 @@ impl Lab {
         let machine = |name: &str| teardown.namespace(name);
         let reals: Result<Vec<_>> = (1..=topology.reals).map(|index| machine(&format!("real{index}"))).collect();
         let (bridge, client, director) = (machine("bridge")?, machine("client")?, machine("director")?);
-        let mut lab = Self { client, director, reals: reals?, bridge, directory, teardown };
+        let router = topology.router.map(|mtu| Ok::<_, anyhow::Error>((machine("router")?, mtu))).transpose()?;
+        let mut lab = Self { client, director, reals: reals?, bridge, router, directory, teardown };
         lab.build()?;
         lab.teardown.built();
         Ok(lab)
@@ -102,7 +115,10 @@ impl Lab {
         let bridge = &self.bridge;
         bridge.ip("link add br0 type bridge forward_delay 0")?;
         bridge.ip("link set br0 up")?;
-        self.plug(&self.client, "client", CLIENT)?;
+        match &self.router {
+            None => self.plug(&self.client, "client", CLIENT)?,
+            Some((router, mtu)) => self.route_client(router, *mtu)?,
+        }
         self.plug(&self.director, "director", DIRECTOR)?;
         // No VRRP yet: the director simply has the vip, and so answers ARP for it. Over IPv6 it is deprecated at once, or it
         // would be the source of the director's own probes, which the real servers would then answer to themselves.
@@ -115,7 +131,32 @@ impl Lab {
             real.ip(&format!("address add {VIP}/32 dev lo"))?;
             real.ip(&format!("address add {VIP_6}/128 dev lo nodad"))?;
         }
+        if self.router.is_some() {
+            for machine in self.reals.iter().chain([&self.director]) {
+                machine.ip(&format!("route add default via {ROUTER}"))?;
+                machine.ip(&format!("route add default via {}", in_v6(ROUTER)))?;
+            }
+        }
         self.let_transmitted_frames_arrive()
+    }
+
+    /// Client, link, router, switch. The link's MTU is the router's: what is too long for it comes to the router first.
+    fn route_client(&self, router: &Namespace, mtu: u16) -> Result<()> {
+        self.plug(router, "router", ROUTER)?;
+        router.sysctl("net/ipv4/ip_forward", "1")?;
+        router.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        let (client, there) = (&self.client, router.name());
+        client.ip(&format!("link add {INTERFACE} type veth peer name far netns {there}"))?;
+        run(client.command("ethtool").args(["-K", INTERFACE, "tx", "off"]))?;
+        for (machine, interface, last) in [(client, INTERFACE, 10), (router, "far", 1)] {
+            machine.ip(&format!("address add 10.67.0.{last}/24 dev {interface}"))?;
+            machine.ip(&format!("address add fd67::{last}/64 dev {interface} nodad"))?;
+            machine.ip(&format!("link set {interface} up"))?;
+        }
+        router.ip(&format!("link set far mtu {mtu}"))?;
+        client.ip("link set lo up")?;
+        client.ip("route add default via 10.67.0.1")?;
+        client.ip("route add default via fd67::1")
     }
 
     /// A cable from a machine to the switch.

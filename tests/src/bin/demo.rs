@@ -77,7 +77,7 @@ fn config() -> String {
 impl Scene {
     fn up(account: &mut Account, keep: bool) -> Result<Self> {
         account.heading("A lab of network namespaces");
-        let lab = Lab::up(Topology { reals: REALS, keep })?;
+        let lab = Lab::up(Topology { keep, ..Topology::flat(REALS) })?;
         let start = |(index, machine)| Nginx::start(&lab, machine, &format!("real{}", index + 1));
         let nginx = lab.reals.iter().enumerate().map(start).collect::<Result<Vec<_>>>()?;
         account.text(&format!(

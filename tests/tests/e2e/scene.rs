@@ -27,7 +27,7 @@ pub struct Scene {
 
 impl Scene {
     pub fn new(weights: &[u32]) -> Result<Self> {
-        let lab = Lab::up(Topology { reals: u8::try_from(weights.len())?, keep: false })?;
+        let lab = Lab::up(Topology::flat(u8::try_from(weights.len())?))?;
         let start = |(index, machine)| Nginx::start(&lab, machine, &format!("real{}", index + 1));
         let nginx = lab.reals.iter().enumerate().map(start).collect::<Result<Vec<_>>>()?;
         let director = Director::start(&lab, &config(weights))?;

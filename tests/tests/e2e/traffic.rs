@@ -79,7 +79,7 @@ fn the_stats_count_what_the_client_sent() -> Result<()> {
 
 #[test]
 fn ipv6_is_served_like_ipv4() -> Result<()> {
-    let lab = Lab::up(Topology { reals: 2, keep: false })?;
+    let lab = Lab::up(Topology::flat(2))?;
     let nginx = [Nginx::start(&lab, &lab.reals[0], "real1")?, Nginx::start(&lab, &lab.reals[1], "real2")?];
     let v6 = |text: String, v4: std::net::Ipv4Addr| text.replace(&format!("\"{v4}\""), &format!("\"{}\"", in_v6(v4)));
     let file = [VIP, real_address(1), real_address(2)].into_iter().fold(config(&[1, 1]), v6);
@@ -98,6 +98,32 @@ fn ipv6_is_served_like_ipv4() -> Result<()> {
     Ok(())
 }
 
+/// The real server sends full segments; only the router knows that they are too long, and it can tell nobody but the
+/// vip. If the director kept that to itself the download would never end.
+#[test]
+fn path_mtu_discovery_works_through_the_director() -> Result<()> {
+    let lab = Lab::up(Topology { router: Some(1400), ..Topology::flat(3) })?;
+    let start = |(index, machine)| Nginx::start(&lab, machine, &format!("real{}", index + 1));
+    let _nginx = lab.reals.iter().enumerate().map(start).collect::<Result<Vec<_>>>()?;
+    let mut both = config(&[1, 1, 1]);
+    both +=
+        &format!("[[service]]\nname = \"http6\"\nvip = \"{VIP_6}\"\nport = 80\nprotocol = \"tcp\"\npool = \"web\"\n");
+    let director = Director::start(&lab, &both)?;
+    for index in 1..=3 {
+        director.wait_for_state(&format!("real{index}"), "up")?;
+    }
+    lab.client.enter(|| {
+        for _ in 0..10 {
+            ensure!(fetch(VIP, 80, "/big")?.body.len() == Nginx::BIG);
+            ensure!(fetch(VIP_6, 80, "/big")?.body.len() == Nginx::BIG);
+        }
+        Ok(())
+    })?;
+    let errors = director.reason("icmp-error")?;
+    ensure!(errors >= 2, "{errors} ICMP errors were sent on: the path was not too narrow after all");
+    Ok(())
+}
+
 #[test]
 fn no_frame_is_sent_on_for_ever() -> Result<()> {
     let scene = Scene::new(&[1])?;
@@ -111,7 +137,7 @@ fn no_frame_is_sent_on_for_ever() -> Result<()> {
 
 #[test]
 fn a_udp_service_answers() -> Result<()> {
-    let lab = Lab::up(Topology { reals: 2, keep: false })?;
+    let lab = Lab::up(Topology::flat(2))?;
     let service = config(&[1, 1]).replace("port = 80\nprotocol = \"tcp\"", "port = 53\nprotocol = \"udp\"");
     let unchecked = service.lines().filter(|line| !line.starts_with("check")).collect::<Vec<_>>().join("\n");
     let _echoes = [echo(&lab.reals[0], VIP, 53, "real1")?, echo(&lab.reals[1], VIP, 53, "real2")?];
