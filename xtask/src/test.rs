@@ -1,9 +1,9 @@
 //! `cargo xtask test`: the tiers of tests. A tier that was asked for runs or fails; it is never skipped.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
-use crate::process::{require_root, run as run_program};
+use crate::process::{output, require_root, run as run_program};
 use crate::report::Report;
 use crate::toolchain::Choice;
 use crate::{build, build_ebpf, packages, workspace};
@@ -67,20 +67,40 @@ pub fn add_to(report: &mut Report, choice: Choice, tier: Tier, filter: Option<&s
     if tier.includes(Tier::E2e) && report.step("packages for the lab", packages::provide_lab) {
         report.step("end-to-end tests", || end_to_end(filter));
     }
+    if let Some(filter) = filter {
+        report.step("some test was meant", || some_match(tier, filter));
+    }
+}
+
+const PURE: &[&str] = &["test", "--workspace", "--exclude", "tests"];
+const KERNEL: &[&str] = &["test", "--release", "--package", "tests", "--test", "kernel"];
+const E2E: &[&str] = &["test", "--release", "--package", "tests", "--test", "e2e"];
+
+/// A filter that matches nothing is a slip of the pen, and must not look like success.
+fn some_match(tier: Tier, filter: &str) -> Result<()> {
+    let mut matches = 0;
+    for (of, arguments) in [(Tier::Pure, PURE), (Tier::Kernel, KERNEL), (Tier::E2e, E2E)] {
+        if tier.includes(of) {
+            let listed = output(workspace::cargo().args(arguments).args([filter, "--", "--list"]))?;
+            matches += listed.lines().filter(|line| line.ends_with(": test")).count();
+        }
+    }
+    ensure!(matches > 0, "no test of this tier has a name that contains \"{filter}\"");
+    Ok(())
 }
 
 fn pure(filter: Option<&str>) -> Result<()> {
-    run_program(workspace::cargo().args(["test", "--workspace", "--exclude", "tests"]).args(filter))
+    run_program(workspace::cargo().args(PURE).args(filter))
 }
 
 fn kernel(filter: Option<&str>) -> Result<()> {
-    run_program(workspace::cargo().args(["test", "--release", "--package", "tests", "--test", "kernel"]).args(filter))
+    run_program(workspace::cargo().args(KERNEL).args(filter))
 }
 
 fn end_to_end(filter: Option<&str>) -> Result<()> {
     let daemon = build::daemon()?;
     let mut command = workspace::cargo();
-    command.args(["test", "--release", "--package", "tests", "--test", "e2e"]).args(filter);
+    command.args(E2E).args(filter);
     // One lab at a time: the namespaces have names, and the machine has few cores.
     run_program(command.args(["--", "--test-threads=1"]).env("XDIRECTOR_BIN", daemon))
 }

@@ -166,9 +166,10 @@ fn namespaces(prefix: &str) -> Result<Vec<String>> {
 
 /// The labs that are there: "xdlab123-0" of "xdlab123-0-client".
 fn labs(prefix: &str) -> Result<Vec<String>> {
-    let pins = fs::read_dir(BPFFS).into_iter().flatten().flatten();
-    let pins = pins.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let all = namespaces(prefix)?.into_iter().chain(pins.filter(|name| name.starts_with(prefix)));
+    let places = [Path::new(BPFFS).to_path_buf(), std::env::temp_dir()];
+    let entries = places.into_iter().filter_map(|place| fs::read_dir(place).ok()).flatten().flatten();
+    let left = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let all = namespaces(prefix)?.into_iter().chain(left.filter(|name| name.starts_with(prefix)));
     let mut labs: Vec<String> = all.map(|name| name.splitn(3, '-').take(2).collect::<Vec<_>>().join("-")).collect();
     labs.sort();
     labs.dedup();
