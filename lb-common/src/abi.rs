@@ -7,6 +7,7 @@
 mod bucket;
 mod counter;
 mod directory;
+mod fragment;
 mod service;
 mod settings;
 mod value;
@@ -14,12 +15,13 @@ mod value;
 pub use bucket::{Bucket, Mac, RealId};
 pub use counter::Counter;
 pub use directory::{Name, RealInfo, RealState, ServiceInfo};
+pub use fragment::{FragmentKey, FragmentOwner};
 pub use service::{Family, Protocol, RingRange, ServiceId, ServiceKey, ServiceSlot};
 pub use settings::Settings;
 pub use value::Value;
 
 /// Changes whenever the meaning or layout of a map does. Maps of another version are never adopted.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The names of the maps, as the kernel program declares them and as they are pinned.
 pub mod map {
@@ -35,14 +37,16 @@ pub mod map {
     pub const REAL_COUNTERS: &str = "REAL_COUNTERS";
     /// One per-CPU `u64` for each [`Reason`](crate::reason::Reason).
     pub const REASONS: &str = "REASONS";
+    /// [`FragmentOwner`](super::FragmentOwner)s by [`FragmentKey`](super::FragmentKey), the least used forgotten first.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
     /// One [`ServiceInfo`](super::ServiceInfo) for each [`ServiceId`](super::ServiceId); packets never read it.
     pub const SERVICE_INFO: &str = "SERVICE_INFO";
     /// One [`RealInfo`](super::RealInfo) for each [`RealId`](super::RealId); packets never read it.
     pub const REAL_INFO: &str = "REAL_INFO";
 
     /// All of them.
-    pub const ALL: [&str; 8] =
-        [SETTINGS, SERVICES, BUCKETS, SERVICE_COUNTERS, REAL_COUNTERS, REASONS, SERVICE_INFO, REAL_INFO];
+    pub const ALL: [&str; 9] =
+        [SETTINGS, SERVICES, BUCKETS, SERVICE_COUNTERS, REAL_COUNTERS, REASONS, FRAGMENTS, SERVICE_INFO, REAL_INFO];
 }
 
 /// The sizes of what the kernel holds.
@@ -66,6 +70,8 @@ pub mod limits {
     pub const MAX_RING_BUCKETS: u32 = 1 << 27;
     /// The most MAC addresses that are ours: one for each interface.
     pub const MAX_OWN_MACS: usize = 8;
+    /// Fragmented packets that are remembered at a time; a flood of them can push out no more than one another.
+    pub const FRAGMENTS: u32 = 8192;
     /// Bytes of a name in the directory maps, ended by zeros.
     pub const NAME_BYTES: usize = 64;
 }

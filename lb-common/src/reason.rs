@@ -65,7 +65,7 @@ reasons! {
     NotBalanced, "not-balanced", Pass;
     /// TCP or UDP, for an address or port that no service has.
     NoService, "no-service", Pass;
-    /// A fragment: only whole packets are balanced.
+    /// A later fragment of a packet whose first one has not been seen, or is not ours.
     Fragment, "fragment", Pass;
     /// For a service, but the frame was addressed to another machine's MAC and only overheard.
     Overheard, "overheard", Pass;

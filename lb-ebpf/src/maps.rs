@@ -1,9 +1,12 @@
 //! The only place that names a map. Sizes are defaults; the daemon sets them from the config when it loads.
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::btf_maps::{Array, PerCpuArray};
+use aya_ebpf::btf_maps::{Array, LruHashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
-use lb_common::abi::{Bucket, Counter, RealId, RealInfo, ServiceId, ServiceInfo, ServiceSlot, Settings, limits};
+use lb_common::abi::{
+    Bucket, Counter, FragmentKey, FragmentOwner, RealId, RealInfo, ServiceId, ServiceInfo, ServiceSlot, Settings,
+    limits,
+};
 use lb_common::datapath::Tables;
 use lb_common::reason::Reason;
 
@@ -23,6 +26,8 @@ static SERVICE_COUNTERS: PerCpuArray<Counter, SERVICES_AND_ZERO> = PerCpuArray::
 static REAL_COUNTERS: PerCpuArray<Counter, REALS_AND_ZERO> = PerCpuArray::new();
 #[btf_map]
 static REASONS: PerCpuArray<u64, { Reason::COUNT }> = PerCpuArray::new();
+#[btf_map]
+static FRAGMENTS: LruHashMap<FragmentKey, FragmentOwner, { limits::FRAGMENTS as usize }> = LruHashMap::new();
 #[btf_map]
 static SERVICE_INFO: Array<ServiceInfo, SERVICES_AND_ZERO, SHARED> = Array::new();
 #[btf_map]
@@ -45,6 +50,19 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn bucket(&self, index: u32) -> Option<Bucket> {
         BUCKETS.get(index).copied()
+    }
+
+    #[inline(always)]
+    fn fragment_owner(&self, key: &FragmentKey) -> Option<FragmentOwner> {
+        // SAFETY: the value is copied at once; should it be replaced in between it is another first fragment's, and the
+        // worst is a fragment at a real server that has no use for it.
+        unsafe { FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&mut self, key: &FragmentKey, owner: FragmentOwner) {
+        // A map that is full forgets the least used; there is no other failure, and nothing to be done about one.
+        let _ = FRAGMENTS.insert(key, owner, 0);
     }
 
     #[inline(always)]

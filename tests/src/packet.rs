@@ -29,6 +29,8 @@ pub struct Packet {
     pub fragment: u16,
     /// IPv6: extension headers, (number, bytes less the first 8, in units of 8).
     pub extensions: Vec<(u8, u8)>,
+    /// IPv6: the fragment header among the extension headers, but for its first two bytes.
+    pub fragment_header: [u8; 8],
     /// Payload bytes (zeros).
     pub payload: usize,
 }
@@ -48,6 +50,7 @@ impl Packet {
             options: 0,
             fragment: 0,
             extensions: Vec::new(),
+            fragment_header: [0; 8],
             payload: if protocol == Protocol::Tcp { 6 } else { 18 },
         }
     }
@@ -123,9 +126,10 @@ impl Packet {
     fn ipv6_header(&self, upper: u8, payload: usize, source: &[u8], destination: &[u8]) -> Vec<u8> {
         let mut chain = Vec::new();
         let followers = self.extensions.iter().map(|(number, _)| *number).skip(1).chain([upper]);
-        for ((_, more), next) in self.extensions.iter().zip(followers) {
+        for ((number, more), next) in self.extensions.iter().zip(followers) {
             chain.extend([next, *more]);
-            chain.resize(chain.len() + 6 + 8 * usize::from(*more), 0);
+            chain.extend(if *number == 44 { &self.fragment_header[2..] } else { &[0; 6] });
+            chain.resize(chain.len() + 8 * usize::from(*more), 0);
         }
         let first = self.extensions.first().map_or(upper, |(number, _)| *number);
         let mut header = vec![0x60, 0, 0, 0];

@@ -1,7 +1,7 @@
-//! IPv4: TCP, UDP, and ICMP errors about either.
+//! IPv4: TCP, UDP, fragments of both, and ICMP errors about either.
 
-use super::flow::Flow;
-use crate::abi::{Protocol, ServiceKey};
+use super::flow::{Flow, Part};
+use crate::abi::{Family, FragmentKey, Protocol, ServiceKey};
 use crate::hash::FlowKey;
 use crate::reason::Reason;
 use crate::wire::{Cursor, Ethernet, Icmp, Ipv4, Ports, transport_header};
@@ -85,17 +85,25 @@ pub struct Ipv4Flow {
 }
 
 impl Ipv4Flow {
-    /// Of any whole TCP or UDP packet, or ICMP error about one, however odd otherwise.
+    /// Of any TCP or UDP packet or fragment, or ICMP error about one, however odd otherwise.
     #[inline(always)]
     pub fn parse<P: Cursor + ?Sized>(packet: &P) -> Result<Self, Reason> {
         let header = Header::load(packet).ok_or(Reason::NotBalanced)?;
         let whole = header.fragment & Ipv4::FRAGMENT_MASK == 0;
+        let later = header.fragment & Ipv4::OFFSET_MASK != 0;
         match Protocol::new(header.protocol()) {
-            Some(_) if !whole => Err(Reason::Fragment),
-            Some(protocol) => Self::own(header, protocol, packet).ok_or(Reason::NotBalanced),
-            None if header.protocol() == Icmp::V4 && whole => Self::quoted(header, packet).ok_or(Reason::NotBalanced),
-            None => Err(Reason::NotBalanced),
+            Some(protocol) if later => Some(Self::later(header, protocol)),
+            Some(protocol) => Self::own(header, protocol, packet),
+            None if header.protocol() == Icmp::V4 && whole => Self::quoted(header, packet),
+            None => None,
         }
+        .ok_or(Reason::NotBalanced)
+    }
+
+    #[inline(always)]
+    const fn later(header: Header, protocol: Protocol) -> Self {
+        let (source, destination) = (header.source, header.destination);
+        Self { header, source, destination, ports: Ports(0), protocol, least_payload: 1, sent_as: Reason::Forwarded }
     }
 
     /// `None`: too short.
@@ -137,6 +145,25 @@ impl Flow for Ipv4Flow {
     #[inline(always)]
     fn hash(&self, key: &FlowKey) -> u32 {
         key.v4(self.source, self.destination, self.ports.0)
+    }
+
+    #[inline(always)]
+    fn part(&self) -> Part {
+        let id = self.header.fragment & 0xffff;
+        if self.header.fragment & Ipv4::FRAGMENT_MASK == 0 {
+            Part::Whole
+        } else if self.header.fragment & Ipv4::OFFSET_MASK == 0 {
+            Part::First(id)
+        } else {
+            Part::Later(id)
+        }
+    }
+
+    #[inline(always)]
+    fn fragment_key(&self, id: u32) -> FragmentKey {
+        let Header { source, destination, .. } = self.header;
+        let kind = self.protocol as u32 | (Family::V4 as u32) << 8;
+        FragmentKey { source: [source as u64, 0], destination: [destination as u64, 0], id, kind }
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
-//! IPv6: TCP, UDP, and ICMPv6 errors about either, behind a few extension headers at most.
+//! IPv6: TCP, UDP, fragments of both, and ICMPv6 errors about either, behind a few extension headers at most.
 
-use super::flow::Flow;
-use crate::abi::{Protocol, ServiceKey};
+use super::flow::{Flow, Part};
+use crate::abi::{Family, FragmentKey, Protocol, ServiceKey};
 use crate::hash::FlowKey;
 use crate::reason::Reason;
 use crate::wire::{Cursor, Ethernet, Icmp, Ipv6, Ports, transport_header};
@@ -18,6 +18,7 @@ pub struct Ipv6Flow {
     payload_length: usize,
     /// Where the transport header, or ICMPv6's, must have ended.
     least_end: usize,
+    part: Part,
     sent_as: Reason,
 }
 
@@ -25,29 +26,44 @@ pub struct Ipv6Flow {
 struct Upper {
     offset: usize,
     number: u8,
+    part: Part,
 }
 
 impl Ipv6Flow {
-    /// Of any whole TCP or UDP packet, or ICMPv6 error about one, however odd otherwise.
+    /// Of any TCP or UDP packet or fragment, or ICMPv6 error about one, however odd otherwise.
     #[inline(always)]
     pub fn parse<P: Cursor + ?Sized>(packet: &P) -> Result<Self, Reason> {
-        Self::load(packet).ok_or(Reason::NotBalanced)?
+        Self::load(packet).ok_or(Reason::NotBalanced)
     }
 
     #[inline(always)]
-    fn load<P: Cursor + ?Sized>(packet: &P) -> Option<Result<Self, Reason>> {
+    fn load<P: Cursor + ?Sized>(packet: &P) -> Option<Self> {
         (packet.load::<u8>(Ipv6::VERSION)? >> 4 == 6).then_some(())?;
         let lengths: u32 = packet.load(Ipv6::PAYLOAD_LENGTH)?;
         let upper = walk(packet, (lengths >> 16) as u8)?;
-        if upper.number == Ipv6::FRAGMENT {
-            return Some(Err(Reason::Fragment));
-        }
-        let flow = match Protocol::new(upper.number) {
-            Some(protocol) => Self::own(packet, &upper, protocol)?,
-            None => Self::quoted(packet, &upper)?,
+        let flow = match (upper.part, Protocol::new(upper.number)) {
+            (Part::Later(_), Some(protocol)) => Self::later(packet, &upper, protocol)?,
+            (_, Some(protocol)) => Self::own(packet, &upper, protocol)?,
+            (Part::Whole, None) => Self::quoted(packet, &upper)?,
+            _ => return None,
         };
         let payload_length = (lengths as u16).swap_bytes() as usize;
-        Some(Ok(Self { hop_limit: (lengths >> 24) as u8, payload_length, ..flow }))
+        Some(Self { hop_limit: (lengths >> 24) as u8, payload_length, ..flow })
+    }
+
+    #[inline(always)]
+    fn later<P: Cursor + ?Sized>(packet: &P, upper: &Upper, protocol: Protocol) -> Option<Self> {
+        Some(Self {
+            source: address(packet, Ipv6::SOURCE)?,
+            destination: address(packet, Ipv6::DESTINATION)?,
+            ports: Ports(0),
+            protocol,
+            hop_limit: 0,
+            payload_length: 0,
+            least_end: upper.offset + 1,
+            part: upper.part,
+            sent_as: Reason::Forwarded,
+        })
     }
 
     #[inline(always)]
@@ -60,6 +76,7 @@ impl Ipv6Flow {
             hop_limit: 0,
             payload_length: 0,
             least_end: upper.offset + transport_header(protocol),
+            part: upper.part,
             sent_as: Reason::Forwarded,
         })
     }
@@ -84,6 +101,7 @@ impl Ipv6Flow {
             hop_limit: 0,
             payload_length: 0,
             least_end: quote + Ipv6::PAYLOAD + Icmp::QUOTED_TRANSPORT,
+            part: Part::Whole,
             sent_as: Reason::IcmpError,
         })
     }
@@ -94,19 +112,46 @@ fn address<P: Cursor + ?Sized>(packet: &P, offset: usize) -> Option<[u64; 2]> {
     Some([packet.load(offset)?, packet.load(offset + 8)?])
 }
 
-/// Follows the chain of extension headers (RFC 8200, section 4), but not through a fragment header. `None`: it leads out
-/// of the frame, or is too long.
+/// Follows the chain of extension headers (RFC 8200, section 4), in a later fragment as far as its fragment header.
+/// `None`: it leads out of the frame, or is too long.
 #[inline(always)]
 fn walk<P: Cursor + ?Sized>(packet: &P, first: u8) -> Option<Upper> {
-    let mut upper = Upper { offset: Ipv6::PAYLOAD, number: first };
+    let mut upper = Upper { offset: Ipv6::PAYLOAD, number: first, part: Part::Whole };
     for _ in 0..=Ipv6::MAX_EXTENSIONS {
-        if !matches!(upper.number, Ipv6::HOP_BY_HOP | Ipv6::ROUTING | Ipv6::DESTINATION_OPTIONS) {
+        match upper.number {
+            Ipv6::HOP_BY_HOP | Ipv6::ROUTING | Ipv6::DESTINATION_OPTIONS => {
+                let header: u16 = packet.load(upper.offset)?;
+                upper.offset += ((header >> 8) as usize + 1) * 8;
+                upper.number = header as u8;
+            }
+            Ipv6::FRAGMENT => {
+                let header: u64 = packet.load(upper.offset)?;
+                upper.offset += 8;
+                upper.number = header as u8;
+                upper.part = part(header);
+            }
+            _ => return Some(upper),
+        }
+        if matches!(upper.part, Part::Later(_)) {
             return Some(upper);
         }
-        let header: u16 = packet.load(upper.offset)?;
-        upper = Upper { offset: upper.offset + ((header >> 8) as usize + 1) * 8, number: header as u8 };
     }
     None
+}
+
+/// What a fragment header (RFC 8200, section 4.5), as loaded, says. One that says neither "more" nor an offset is that of
+/// a whole packet (an atomic fragment, RFC 6946).
+#[inline(always)]
+const fn part(header: u64) -> Part {
+    let offset = ((header >> 16) as u16).swap_bytes();
+    let id = (header >> 32) as u32;
+    if offset & 0xfff8 != 0 {
+        Part::Later(id)
+    } else if offset & 1 != 0 {
+        Part::First(id)
+    } else {
+        Part::Whole
+    }
 }
 
 impl Flow for Ipv6Flow {
@@ -118,6 +163,16 @@ impl Flow for Ipv6Flow {
     #[inline(always)]
     fn hash(&self, key: &FlowKey) -> u32 {
         key.v6(self.source, self.destination, self.ports.0)
+    }
+
+    #[inline(always)]
+    fn part(&self) -> Part {
+        self.part
+    }
+
+    #[inline(always)]
+    fn fragment_key(&self, id: u32) -> FragmentKey {
+        FragmentKey { source: self.source, destination: self.destination, id, kind: (Family::V6 as u32) << 8 }
     }
 
     #[inline(always)]

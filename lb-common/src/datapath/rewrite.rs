@@ -2,12 +2,13 @@
 //! loop can live; IP and above stay as they are, so the real server sees the client and answers it directly.
 
 use super::flow::Flow;
+use crate::abi::Bucket;
 use crate::wire::{Cursor, Ethernet};
 
 /// Writes both addresses, twelve bytes in two stores. `None` if the frame is too short, which parsing has excluded.
 #[inline(always)]
-pub fn rewrite<F: Flow, P: Cursor + ?Sized>(flow: &F, packet: &mut P, source: u64, destination: u64) -> Option<()> {
+pub fn rewrite<F: Flow, P: Cursor + ?Sized>(flow: &F, packet: &mut P, source: u64, owner: Bucket) -> Option<()> {
     flow.age(packet)?;
-    packet.store::<u64>(Ethernet::DESTINATION, destination | source << 48)?;
+    packet.store::<u64>(Ethernet::DESTINATION, owner.mac_word() | source << 48)?;
     packet.store::<u32>(Ethernet::DESTINATION + 8, (source >> 16) as u32)
 }

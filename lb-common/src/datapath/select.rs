@@ -9,7 +9,7 @@ use crate::reason::Reason;
 /// The real server a packet goes to.
 pub struct Chosen {
     pub real: RealId,
-    pub mac_word: u64,
+    pub bucket: Bucket,
 }
 
 /// Hashes the flow and takes the owner of its bucket.
@@ -24,7 +24,7 @@ pub fn select<F: Flow, T: Tables>(
     let index = ring.base.wrapping_add(reduce(hash, ring.size));
     let bucket = tables.bucket(index).unwrap_or(Bucket::UNWRITTEN);
     match bucket.real() {
-        Some(real) => Ok(Chosen { real, mac_word: bucket.mac_word() }),
+        Some(real) => Ok(Chosen { real, bucket }),
         None if bucket == Bucket::EMPTY => Err(Reason::NoUsableReal),
         None => Err(Reason::UnwrittenBucket),
     }

@@ -15,6 +15,7 @@ struct World {
     settings: Settings,
     slots: Vec<ServiceSlot>,
     buckets: Vec<Bucket>,
+    fragments: Vec<(FragmentKey, FragmentOwner)>,
     reasons: Vec<Reason>,
     counter: Counter,
 }
@@ -30,6 +31,14 @@ impl Tables for World {
 
     fn bucket(&self, index: u32) -> Option<Bucket> {
         self.buckets.get(index as usize).copied()
+    }
+
+    fn fragment_owner(&self, key: &FragmentKey) -> Option<FragmentOwner> {
+        self.fragments.iter().find(|(other, _)| other == key).map(|(_, owner)| *owner)
+    }
+
+    fn remember_fragment(&mut self, key: &FragmentKey, owner: FragmentOwner) {
+        self.fragments.push((*key, owner));
     }
 
     fn count_reason(&mut self, reason: Reason) {
@@ -66,7 +75,7 @@ fn world() -> World {
     }
     let real = RealId::new(9).expect("9 is a valid id");
     let buckets = vec![Bucket::UNWRITTEN, Bucket::UNWRITTEN, Bucket::new(real, REAL)];
-    World { settings, slots, buckets, reasons: Vec::new(), counter: Counter::default() }
+    World { settings, slots, buckets, fragments: Vec::new(), reasons: Vec::new(), counter: Counter::default() }
 }
 
 /// A client's TCP segment to VIP:3306, without options or payload.
@@ -164,6 +173,53 @@ fn icmp_error_v6() -> Vec<u8> {
     frame
 }
 
+/// Cuts a frame's IP payload in two fragments of one packet.
+fn fragments() -> [Vec<u8>; 2] {
+    let whole = segment();
+    let (mut first, mut later) = (whole.clone(), whole[..34].to_vec());
+    first[20..22].copy_from_slice(&[0x20, 0]);
+    later.extend([7; 8]);
+    later[16..18].copy_from_slice(&28_u16.to_be_bytes());
+    later[20..22].copy_from_slice(&[0, 3]);
+    fix_checksum(&mut first);
+    fix_checksum(&mut later);
+    [first, later]
+}
+
+/// The same over IPv6, where the extension header of [`segment_v6`] makes room for a fragment header.
+fn fragments_v6() -> [Vec<u8>; 2] {
+    let mut first = segment_v6();
+    first.drain(62..70);
+    (first[19], first[20]) = (28, 44);
+    first[54..62].copy_from_slice(&[6, 0, 0, 1, 1, 2, 3, 4]);
+    let mut later = first[..70].to_vec();
+    (later[19], later[57]) = (16, 0);
+    later[56] = 1;
+    [first, later]
+}
+
+#[test]
+fn later_fragments_follow_the_first() {
+    for [first, later] in [fragments(), fragments_v6()] {
+        let mut world = world();
+        let before = later.clone();
+        let mut early = later.clone();
+        assert_eq!(process(early.as_mut_slice(), &mut world), Reason::Fragment);
+        assert_eq!(early, before);
+        assert_eq!(process(first.clone().as_mut_slice(), &mut world), Reason::Forwarded);
+        // Whatever becomes of the ring in between.
+        world.buckets.fill(Bucket::EMPTY);
+        let mut frame = later.clone();
+        assert_eq!(process(frame.as_mut_slice(), &mut world), Reason::Forwarded);
+        assert_eq!((&frame[..6], &frame[6..12]), (&REAL.0[..], &OWN.0[..]));
+        assert_eq!(world.counter.packets, 2);
+        let mut another = later;
+        let id = if another[13] == 0 { 19 } else { 61 };
+        another[id] ^= 1;
+        assert_eq!(process(another.as_mut_slice(), &mut world), Reason::Fragment, "another packet's");
+    }
+}
+
 #[test]
 fn an_icmp_error_goes_where_its_flow_goes() {
     for (about, error) in [(segment(), icmp_error()), (segment_v6(), icmp_error_v6())] {
@@ -244,8 +300,8 @@ fn every_other_packet_is_left_as_it_was_with_its_reason() {
         ("cut within the ports", |frame, _| frame.truncate(37), Reason::NotBalanced),
         ("cut within the IP header", |frame, _| frame.truncate(20), Reason::NotBalanced),
         ("empty", |frame, _| frame.clear(), Reason::NotBalanced),
-        ("first fragment", |frame, _| frame[20] = 0x20, Reason::Fragment),
-        ("later fragment", |frame, _| frame[21] = 1, Reason::Fragment),
+        ("first fragment to another port", |frame, _| (frame[20], frame[37]) = (0x20, 1), Reason::NoService),
+        ("later fragment of an unknown packet", |frame, _| frame[21] = 1, Reason::Fragment),
         ("another address", |frame, _| frame[33] = 101, Reason::NoService),
         ("another port", |frame, _| frame[37] ^= 1, Reason::NoService),
         ("another protocol", |frame, _| frame[23] = 17, Reason::NoService),
@@ -273,7 +329,7 @@ fn every_other_ipv6_packet_is_left_as_it_was_with_its_reason() {
         ("IPv4 version in an IPv6 frame", |frame, _| frame[14] = 0x45, Reason::NotBalanced),
         ("ICMPv6", |frame, _| frame[54] = 58, Reason::NotBalanced),
         ("no next header", |frame, _| frame[54] = 59, Reason::NotBalanced),
-        ("fragment", |frame, _| frame[54] = 44, Reason::Fragment),
+        ("later fragment of an unknown packet", |frame, _| (frame[20], frame[57]) = (44, 8), Reason::Fragment),
         ("an extension header that leads out of the frame", |frame, _| frame[55] = 255, Reason::NotBalanced),
         ("cut within the extension header", |frame, _| frame.truncate(55), Reason::NotBalanced),
         ("another address", |frame, _| frame[53] ^= 1, Reason::NoService),

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use lb_common::abi::limits::SERVICE_SLOTS;
-use lb_common::abi::{Bucket, Counter, RealInfo, ServiceInfo, ServiceSlot, Settings};
+use lb_common::abi::limits::{FRAGMENTS, SERVICE_SLOTS};
+use lb_common::abi::{Bucket, Counter, FragmentKey, FragmentOwner, RealInfo, ServiceInfo, ServiceSlot, Settings};
 use lb_common::reason::Reason;
 use serde::Serialize;
 
@@ -119,6 +119,8 @@ fn memory(limits: &Limits, cpus: u64) -> Vec<Memory> {
         part("buckets", limits.ring_buckets, size(size_of::<Bucket>())),
         part("services", services, size(size_of::<ServiceInfo>()) + cpus * size(size_of::<Counter>())),
         part("real servers", reals, size(size_of::<RealInfo>()) + cpus * size(size_of::<Counter>())),
+        // A hash map's element: key, value, and some 48 bytes of the kernel's own.
+        part("fragments", FRAGMENTS, size(size_of::<FragmentKey>() + size_of::<FragmentOwner>() + 48)),
         part("reasons", Reason::COUNT as u32, cpus * size(size_of::<u64>())),
     ]
 }

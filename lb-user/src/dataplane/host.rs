@@ -1,6 +1,8 @@
 //! The pipeline's tables over maps in user space: the host's run of the datapath, which is its specification.
 
-use lb_common::abi::{Bucket, RealId, ServiceId, ServiceSlot, Settings};
+use std::collections::HashMap;
+
+use lb_common::abi::{Bucket, FragmentKey, FragmentOwner, RealId, ServiceId, ServiceSlot, Settings};
 use lb_common::datapath::Tables;
 use lb_common::reason::Reason;
 
@@ -13,6 +15,7 @@ pub struct HostTables {
     settings: Settings,
     slots: Vec<ServiceSlot>,
     buckets: Vec<Bucket>,
+    fragments: HashMap<FragmentKey, FragmentOwner>,
     /// Where this run counts; its other maps are not used.
     pub counted: Memory,
 }
@@ -27,6 +30,7 @@ impl HostTables {
             settings: read_value(maps.words(WordMap::Settings), 0),
             slots: (0..values::<ServiceSlot>(slots)).map(|index| read_value(slots, index)).collect(),
             buckets: buckets.iter().map(bucket).collect(),
+            fragments: HashMap::new(),
             counted: Memory::new(limits),
         }
     }
@@ -43,6 +47,14 @@ impl Tables for HostTables {
 
     fn bucket(&self, index: u32) -> Option<Bucket> {
         self.buckets.get(index as usize).copied()
+    }
+
+    fn fragment_owner(&self, key: &FragmentKey) -> Option<FragmentOwner> {
+        self.fragments.get(key).copied()
+    }
+
+    fn remember_fragment(&mut self, key: &FragmentKey, owner: FragmentOwner) {
+        self.fragments.insert(*key, owner);
     }
 
     fn count_reason(&mut self, reason: Reason) {

@@ -1,6 +1,6 @@
 //! A UDP service: says its name to whoever asks.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -31,13 +31,14 @@ impl Drop for Echo {
 ///
 /// # Errors
 /// If the port cannot be had.
-pub fn echo(machine: &Namespace, address: Ipv4Addr, port: u16, name: &str) -> Result<Echo> {
+pub fn echo(machine: &Namespace, address: impl Into<IpAddr>, port: u16, name: &str) -> Result<Echo> {
+    let address = address.into();
     let socket = machine.enter(|| UdpSocket::bind((address, port)).context("cannot bind"))?;
     socket.set_read_timeout(Some(Duration::from_millis(20)))?;
     let ended = Arc::new(AtomicBool::new(false));
     let (stop, name) = (Arc::clone(&ended), name.to_owned());
     let thread = std::thread::spawn(move || {
-        let mut buffer = [0; 2048];
+        let mut buffer = [0; 65_536];
         while !stop.load(Ordering::Relaxed) {
             if let Ok((length, from)) = socket.recv_from(&mut buffer) {
                 let answer = [name.as_bytes(), b" ", &buffer[..length]].concat();
@@ -52,12 +53,14 @@ pub fn echo(machine: &Namespace, address: Ipv4Addr, port: u16, name: &str) -> Re
 ///
 /// # Errors
 /// If none comes within two seconds.
-pub fn ask(address: Ipv4Addr, port: u16, text: &str) -> Result<String> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+pub fn ask(address: impl Into<IpAddr>, port: u16, text: &str) -> Result<String> {
+    let address = address.into();
+    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     socket.connect((address, port))?;
     socket.send(text.as_bytes())?;
-    let mut buffer = [0; 2048];
+    let mut buffer = [0; 65_536];
     let length = socket.recv(&mut buffer).context("no answer")?;
     Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }

@@ -150,6 +150,36 @@ fn a_udp_service_answers() -> Result<()> {
     Ok(())
 }
 
+/// Eight kilobytes are six fragments; only the first has the ports.
+#[test]
+fn fragmented_datagrams_arrive_whole() -> Result<()> {
+    let lab = Lab::up(Topology::flat(3))?;
+    let service = |name: &str, vip: std::net::IpAddr| {
+        format!("[[service]]\nname = \"{name}\"\nvip = \"{vip}\"\nport = 53\nprotocol = \"udp\"\npool = \"web\"\n")
+    };
+    let file = config(&[1, 1, 1]);
+    let pool = &file[..file.find("[[service]]").unwrap_or(file.len())];
+    let pool: String = pool.lines().filter(|line| !line.starts_with("check")).map(|line| format!("{line}\n")).collect();
+    let director = Director::start(&lab, &(pool + &service("four", VIP.into()) + &service("six", VIP_6.into())))?;
+    let mut echoes = Vec::new();
+    for (index, real) in lab.reals.iter().enumerate() {
+        echoes.push(echo(real, VIP, 53, &format!("real{index}"))?);
+        echoes.push(echo(real, VIP_6, 53, &format!("real{index}"))?);
+    }
+    let text: String = (0..8000).map(|i| char::from(b'a' + (i % 26) as u8)).collect();
+    lab.client.enter(|| {
+        for _ in 0..30 {
+            for answer in [ask(VIP, 53, &text)?, ask(VIP_6, 53, &text)?] {
+                ensure!(answer.ends_with(&text), "{} bytes came back", answer.len());
+            }
+        }
+        Ok(())
+    })?;
+    ensure!(director.reason("fragment")? == 0, "fragments were not recognised");
+    ensure!(director.reason("forwarded")? >= 60 * 6);
+    Ok(())
+}
+
 #[test]
 fn what_is_not_ours_passes() -> Result<()> {
     let scene = Scene::new(&[1])?;

@@ -51,7 +51,14 @@ fn random_frame(random: &mut Random) -> Vec<u8> {
     let mut packet = Packet::new(protocol, (source, random.next() as u16), (destination, port));
     packet.payload = random.below(200) as usize;
     packet.options = if random.one_in(6) { random.below(11) as usize } else { 0 };
-    packet.fragment = if random.one_in(10) { random.next() as u16 } else { 0 };
+    if random.one_in(6) {
+        // Few senders and few identifications, so that fragments meet.
+        packet.source = few(packet.source, random.below(8) as u8);
+        packet.fragment = [0x2000, 0x2000, 1, 0x2002, 0x4000, random.next() as u16][random.below(6) as usize];
+        let more = [0, 1, 8, 9][random.below(4) as usize];
+        packet.extensions.push((44, 0));
+        packet.fragment_header = [0, 0, 0, more, 0, 0, 0, random.below(4) as u8];
+    }
     packet.ttl = if random.one_in(10) { random.below(3) as u8 } else { packet.ttl };
     for _ in 0..random.below(6) / 2 * random.below(4) {
         // Hop-by-hop, routing, fragment, destination options; rarely anything.
@@ -77,6 +84,10 @@ fn random_frame(random: &mut Random) -> Vec<u8> {
         frame.truncate(14 + random.below(frame.len() as u64 - 13) as usize);
     }
     frame
+}
+
+fn few(address: IpAddr, last: u8) -> IpAddr {
+    if address.is_ipv4() { Ipv4Addr::new(10, 0, 0, last).into() } else { Ipv6Addr::from_bits(last.into()).into() }
 }
 
 fn random_v4(random: &mut Random) -> IpAddr {
@@ -132,6 +143,7 @@ fn kernel_and_host_agree_on_random_packets() -> Result<()> {
             reason.name()
         );
     }
+    println!("{:?}", Reason::ALL.map(|reason| (reason.name(), host.counted.reasons[reason as usize])));
     let never = [Reason::NoUsableReal, Reason::UnwrittenBucket, Reason::NotConfigured];
     for reason in Reason::ALL.into_iter().filter(|reason| !never.contains(reason)) {
         let count = host.counted.reasons[reason as usize];
