@@ -20,14 +20,16 @@ impl Header {
     /// `None`: too short, or no IPv4 header.
     #[inline(always)]
     fn load<P: Cursor + ?Sized>(packet: &P) -> Option<Self> {
+        // The last field first: its bounds are those of the others too, so one check does for all.
+        let destination = packet.load(Ipv4::DESTINATION)?;
         let first = packet.load(Ipv4::FIRST)?;
         is_ipv4(first).then_some(())?;
         Some(Self {
+            destination,
             first,
             fragment: packet.load(Ipv4::FRAGMENT)?,
             ttl: packet.load(Ipv4::TTL)?,
             source: packet.load(Ipv4::SOURCE)?,
-            destination: packet.load(Ipv4::DESTINATION)?,
         })
     }
 

@@ -38,6 +38,8 @@ impl Ipv6Flow {
 
     #[inline(always)]
     fn load<P: Cursor + ?Sized>(packet: &P) -> Option<Self> {
+        // The last word first: its bounds are those of the whole header, so one check does for all.
+        packet.load::<u64>(Ipv6::DESTINATION + 8)?;
         (packet.load::<u8>(Ipv6::VERSION)? >> 4 == 6).then_some(())?;
         let lengths: u32 = packet.load(Ipv6::PAYLOAD_LENGTH)?;
         let upper = walk(packet, (lengths >> 16) as u8)?;
