@@ -32,7 +32,7 @@ use lb_user::config::Limits;
 use lb_user::dataplane::Kernel;
 
 pub use command::output;
-pub use director::Director;
+pub use director::{Director, binary};
 pub use http::{Connection, Response, fetch};
 pub use namespace::Namespace;
 pub use nginx::Nginx;

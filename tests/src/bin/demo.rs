@@ -10,8 +10,8 @@ use clap::Parser;
 use tests::demo::account::Account;
 use tests::demo::load::{self, Request};
 use tests::lab::{
-    CLIENT, Connection, Director, INTERFACE, Lab, Namespace, Nginx, Topology, VIP, eventually, fetch, real_address,
-    sweep_kept,
+    CLIENT, Connection, Director, INTERFACE, Lab, Namespace, Nginx, Topology, VIP, binary, eventually, fetch,
+    real_address, sweep_kept,
 };
 
 /// Three real nginx servers behind one address: real requests, a death, a return, and what was seen of it.
@@ -189,11 +189,12 @@ impl Scene {
         account.heading("The lab stays. Look around:");
         account.text(&format!(
             "  {} curl http://{VIP}/\n  {} tcpdump -eni {INTERFACE}\n  {} tcpdump -eni {INTERFACE} host {VIP}\n  \
-             xdirector stats --config {config} --watch\n  tail -f {log}\n  kill -HUP {pid}     # after editing {config}\n\
+             {binary} stats --config {config} --watch\n  tail -f {log}\n  kill -HUP {pid}     # after editing {config}\n\
              and take it down:\n  cargo xtask demo --down\n",
             inside(client),
             inside(director),
             inside(real),
+            binary = binary().display(),
             config = self.director.config.display(),
             log = self.lab.directory().join("director0.log").display(),
             pid = self.director.process.pid(),

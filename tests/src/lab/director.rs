@@ -24,7 +24,7 @@ pub struct Director {
 }
 
 /// The binary under test.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/xdirector");
     std::env::var_os("XDIRECTOR_BIN").map_or_else(built, PathBuf::from)
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use tests::lab::{Connection, VIP, output};
+use tests::lab::{Connection, VIP, binary, output};
 
 use crate::scene::{Scene, config};
 
@@ -71,7 +71,7 @@ fn a_stop_detaches_and_leaves_no_pins() -> Result<()> {
 #[test]
 fn a_second_daemon_is_refused_and_so_is_a_detach_under_a_running_one() -> Result<()> {
     let scene = Scene::new(&[1])?;
-    let binary = std::env::var("XDIRECTOR_BIN").unwrap_or_else(|_| "../target/release/xdirector".into());
+    let binary = binary().display().to_string();
     for verb in ["run", "detach"] {
         let refused =
             scene.lab.director.command(&binary).arg(verb).arg("--config").arg(&scene.director.config).output()?;
@@ -104,7 +104,7 @@ fn other_limits_are_taken_over_by_a_new_daemon_without_moving_a_connection() -> 
 #[test]
 fn a_start_that_cannot_work_says_why() -> Result<()> {
     let scene = Scene::new(&[1])?;
-    let binary = std::env::var("XDIRECTOR_BIN").unwrap_or_else(|_| "../target/release/xdirector".into());
+    let binary = binary().display().to_string();
     let file = scene.lab.directory().join("bad.toml");
     let text = std::fs::read_to_string(&scene.director.config)?.replace("eth0", "eth9").replace("/director", "/other");
     std::fs::write(&file, text)?;
