@@ -3,7 +3,7 @@
 use super::limits::NAME_BYTES;
 
 /// A name, ended by zeros; longer ones are cut at a character's end.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Name(pub [u8; NAME_BYTES]);
 

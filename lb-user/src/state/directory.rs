@@ -1,14 +1,14 @@
 //! What the ids in the maps stand for now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use lb_common::abi::limits::SERVICE_SLOTS;
-use lb_common::abi::{RealId, RealInfo, RingRange, ServiceId, ServiceInfo, ServiceSlot, Settings};
+use lb_common::abi::{Name, RealId, RealInfo, RingRange, ServiceId, ServiceInfo, ServiceSlot, Settings};
 
 use super::words::{read_value, values};
 use super::{family, octets};
-use crate::config::{Limits, Service};
+use crate::config::Service;
 use crate::dataplane::{Maps, WordMap};
 
 /// The directory maps, decoded. A new daemon starts from what its predecessor left here, so ids and rings stay.
@@ -18,10 +18,11 @@ pub struct Directory {
     pub services: BTreeMap<ServiceId, ServiceInfo>,
     /// The real servers whose ids are in use.
     pub reals: BTreeMap<RealId, RealInfo>,
+    /// The ids of real servers by pool, address and family: there may be thousands.
+    ids: HashMap<(Name, [u8; 16], u8), RealId>,
     /// The rings that packets may be looking at: those of the active slots, in case a daemon died between a directory entry
     /// and its slot.
     slot_rings: Vec<RingRange>,
-    limits: (u32, u32),
 }
 
 impl Directory {
@@ -37,17 +38,13 @@ impl Directory {
             let id = RealId::new(u16::try_from(index).ok()?)?;
             Some((id, read_value::<RealInfo>(reals, index))).filter(|(_, info)| info.used != 0)
         };
+        let reals: BTreeMap<RealId, RealInfo> = (1..limits.1).filter_map(real).collect();
         Self {
             services: (1..limits.0).filter_map(service).collect(),
-            reals: (1..limits.1).filter_map(real).collect(),
+            ids: reals.iter().map(|(id, info)| ((info.pool, info.address, info.family), *id)).collect(),
+            reals,
             slot_rings: slot_rings(maps),
-            limits,
         }
-    }
-
-    /// The limits that the maps were made with.
-    pub fn fits(&self, limits: &Limits) -> bool {
-        self.limits == (limits.services + 1, limits.reals + 1)
     }
 
     /// The id of the service with this vip, port and protocol.
@@ -59,9 +56,7 @@ impl Directory {
 
     /// The id of the real server with this address in the pool.
     pub fn real(&self, pool: &str, address: IpAddr) -> Option<RealId> {
-        let wanted = (octets(address), family(address));
-        let same = |info: &RealInfo| (info.address, info.family) == wanted && info.pool.as_str() == pool;
-        self.reals.iter().find(|(_, info)| same(info)).map(|(id, _)| *id)
+        self.ids.get(&(Name::new(pool), octets(address), family(address))).copied()
     }
 
     /// Where the ring of a pool lies, if it has that size.
