@@ -4,24 +4,30 @@
 //! maps word by word through shared memory while packets read them: one aligned word is the unit that is never seen
 //! half-written. An all-zero value means *unwritten* everywhere; identifiers start at 1.
 
+mod access;
 mod bucket;
 mod counter;
 mod directory;
 mod fragment;
+mod pin;
+mod real;
 mod service;
 mod settings;
 mod value;
 
+pub use access::{Access, AccessKey, AccessList};
 pub use bucket::{Bucket, Mac, RealId};
 pub use counter::Counter;
 pub use directory::{Name, RealInfo, RealState, ServiceInfo};
-pub use fragment::{FragmentKey, FragmentOwner};
-pub use service::{Family, Protocol, RingRange, ServiceId, ServiceKey, ServiceSlot};
+pub use fragment::FragmentOwner;
+pub use pin::{Pin, PinName, PinSet, Room, Tick, WAYS};
+pub use real::{Exit, RealSlot};
+pub use service::{Family, Protocol, RingRange, ServiceFlags, ServiceId, ServiceKey, ServiceSlot};
 pub use settings::Settings;
 pub use value::Value;
 
 /// Changes whenever the meaning or layout of a map does. Maps of another version are never adopted.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The names of the maps, as the kernel program declares them and as they are pinned.
 pub mod map {
@@ -31,13 +37,21 @@ pub mod map {
     pub const SERVICES: &str = "SERVICES";
     /// [`Bucket`](super::Bucket)s of all rings, ring behind ring.
     pub const BUCKETS: &str = "BUCKETS";
+    /// One [`RealSlot`](super::RealSlot) for each [`RealId`](super::RealId).
+    pub const REALS: &str = "REALS";
+    /// [`PinSet`](super::PinSet)s.
+    pub const PINS: &str = "PINS";
+    /// [`Access`](super::Access) by prefix of [`AccessKey`](super::AccessKey).
+    pub const ACCESS: &str = "ACCESS";
+    /// Our interfaces, to be left by: their indexes, by their place in the settings.
+    pub const INTERFACES: &str = "INTERFACES";
     /// One per-CPU [`Counter`](super::Counter) for each [`ServiceId`](super::ServiceId).
     pub const SERVICE_COUNTERS: &str = "SERVICE_COUNTERS";
     /// One per-CPU [`Counter`](super::Counter) for each [`RealId`](super::RealId).
     pub const REAL_COUNTERS: &str = "REAL_COUNTERS";
     /// One per-CPU `u64` for each [`Reason`](crate::reason::Reason).
     pub const REASONS: &str = "REASONS";
-    /// [`FragmentOwner`](super::FragmentOwner)s by [`FragmentKey`](super::FragmentKey), the least used forgotten first.
+    /// [`FragmentOwner`](super::FragmentOwner)s by a hash of their packet, the least used forgotten first.
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// One [`ServiceInfo`](super::ServiceInfo) for each [`ServiceId`](super::ServiceId); packets never read it.
     pub const SERVICE_INFO: &str = "SERVICE_INFO";
@@ -45,8 +59,21 @@ pub mod map {
     pub const REAL_INFO: &str = "REAL_INFO";
 
     /// All of them.
-    pub const ALL: [&str; 9] =
-        [SETTINGS, SERVICES, BUCKETS, SERVICE_COUNTERS, REAL_COUNTERS, REASONS, FRAGMENTS, SERVICE_INFO, REAL_INFO];
+    pub const ALL: [&str; 13] = [
+        SETTINGS,
+        SERVICES,
+        BUCKETS,
+        REALS,
+        PINS,
+        ACCESS,
+        INTERFACES,
+        SERVICE_COUNTERS,
+        REAL_COUNTERS,
+        REASONS,
+        FRAGMENTS,
+        SERVICE_INFO,
+        REAL_INFO,
+    ];
 }
 
 /// The sizes of what the kernel holds.
@@ -58,7 +85,7 @@ pub mod limits {
     pub const SERVICE_SLOTS: u32 = 1 << SERVICE_SLOT_BITS;
     /// The logarithm of [`SERVICE_SLOTS`].
     pub const SERVICE_SLOT_BITS: u32 = 14;
-    /// The most services that one director serves.
+    /// The most services that one director serves; a service of a range of ports counts once for each aligned block of it.
     pub const MAX_SERVICES: u32 = 512;
     /// Real servers that fit unless the config says otherwise.
     pub const DEFAULT_REALS: u32 = 4096;
@@ -68,8 +95,18 @@ pub mod limits {
     pub const DEFAULT_RING_BUCKETS: u32 = 4_194_304;
     /// The most buckets that a config may ask for (1 GiB of buckets).
     pub const MAX_RING_BUCKETS: u32 = 1 << 27;
-    /// The most MAC addresses that are ours: one for each interface.
-    pub const MAX_OWN_MACS: usize = 8;
+    /// The most interfaces of a director.
+    pub const MAX_INTERFACES: usize = 8;
+    /// The most other directors.
+    pub const MAX_PEERS: usize = 4;
+    /// Pins unless the config says otherwise: 8 MiB of them.
+    pub const DEFAULT_PINS: u32 = 1 << 20;
+    /// The most pins that a config may ask for.
+    pub const MAX_PINS: u32 = 1 << 28;
+    /// Prefixes in access lists unless the config says otherwise.
+    pub const DEFAULT_ACCESS_PREFIXES: u32 = 16_384;
+    /// The most prefixes that a config may ask for.
+    pub const MAX_ACCESS_PREFIXES: u32 = 1 << 24;
     /// Fragmented packets that are remembered at a time; a flood of them can push out no more than one another.
     pub const FRAGMENTS: u32 = 8192;
     /// Bytes of a name in the directory maps, ended by zeros.

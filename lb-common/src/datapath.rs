@@ -1,22 +1,30 @@
 //! The packet pipeline: pure code over packet bytes and table look-ups, the same in the kernel and on the host.
 //!
 //! ```text
-//! frame -> parse -> classify (service?) -> judge -> select (ring) -> rewrite -> one exit, one reason counted
+//! frame -> parse -> classify (service?) -> judge -> select (ring, pin) -> rewrite -> one exit, one reason counted
 //! ```
 
 mod classify;
 mod flow;
 mod ipv4;
 mod ipv6;
-mod rewrite;
+mod link;
 mod select;
+mod track;
 
-use crate::abi::{Bucket, FragmentKey, FragmentOwner, RealId, ServiceId, ServiceSlot, Settings};
+use crate::abi::{
+    AccessList, Bucket, FragmentOwner, PinName, PinSet, RealId, RealSlot, Room, ServiceId, ServiceKey, ServiceSlot,
+    Settings, Tick, WAYS,
+};
 use crate::reason::Reason;
-use crate::wire::{Cursor, Ethernet};
+use crate::wire::{Ethernet, Frame};
+pub use classify::find_block;
 use flow::{Flow, Part};
 use ipv4::Ipv4Flow;
 use ipv6::Ipv6Flow;
+use link::{leave, look_behind_tags};
+use select::{Chosen, select};
+pub use track::{Stage, Tracked, track};
 
 /// What the pipeline looks up and counts.
 pub trait Tables {
@@ -26,14 +34,42 @@ pub trait Tables {
     /// A slot of the service table, both halves counted through; `None` beyond its end.
     fn slot(&self, index: u32) -> Option<&ServiceSlot>;
 
+    /// What [`find_block`] says. The kernel has that as a function of its own.
+    fn find_block(&self, key: ServiceKey) -> Option<u32>;
+
     /// A bucket; `None` beyond the map's end.
     fn bucket(&self, index: u32) -> Option<Bucket>;
 
-    /// Where the first fragment of a packet went.
-    fn fragment_owner(&self, key: &FragmentKey) -> Option<FragmentOwner>;
+    /// What is known of a real server; `None` beyond the map's end.
+    fn real(&self, id: RealId) -> Option<&RealSlot>;
+
+    /// A set of pins; `None` beyond the map's end.
+    fn pins(&self, set: u32) -> Option<&PinSet>;
+
+    /// What [`track`] says. The kernel has that and the next two as functions of their own.
+    fn track(&mut self, tracked: Tracked) -> Bucket;
+
+    /// [`PinSet::find`] in a set; [`WAYS`] beyond the map's end.
+    fn find_pin(&self, set: u32, name: PinName, now: Tick, idle: u32) -> usize {
+        self.pins(set).map_or(WAYS, |pins| pins.find(name, now, idle))
+    }
+
+    /// [`PinSet::room`] in a set; none beyond the map's end.
+    fn room(&self, set: u32, now: Tick, idle: u32) -> Room {
+        self.pins(set).map_or(Room(0), |pins| pins.room(now, idle))
+    }
+
+    /// The time.
+    fn now(&self) -> Tick;
+
+    /// What the longest prefix that matches says, as an [`Access`](crate::abi::Access); `None` if none does.
+    fn access(&self, list: AccessList, client: [u64; 2]) -> Option<u32>;
+
+    /// Where the first fragment of a packet went, by [`FlowHash::identity`](crate::hash::FlowHash::identity) of the packet.
+    fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner>;
 
     /// Remembers where the first fragment of a packet goes.
-    fn remember_fragment(&mut self, key: &FragmentKey, owner: FragmentOwner);
+    fn remember_fragment(&mut self, packet: u64, owner: FragmentOwner);
 
     /// One more packet with this verdict.
     fn count_reason(&mut self, reason: Reason);
@@ -42,69 +78,99 @@ pub trait Tables {
     fn count_forwarded(&mut self, service: ServiceId, real: RealId, bytes: u64);
 }
 
-/// Takes one frame through the pipeline. If it is to be transmitted its Ethernet addresses are rewritten and its time
-/// to live is one less, else it is as it was.
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why, and so what.
+    pub reason: Reason,
+    /// The interface to transmit it by, by its place in the settings, if it is not the one that it came in by.
+    pub interface: Option<u32>,
+}
+
+/// Takes one frame through the pipeline. If it is to be transmitted its Ethernet addresses, its tag where its real server is
+/// in another VLAN, and its time to live are rewritten, else it is as it was.
 #[inline(always)]
-pub fn process<P: Cursor + ?Sized, T: Tables>(packet: &mut P, tables: &mut T) -> Reason {
-    let reason = match forward(packet, tables) {
-        Ok(Sent { service, real, reason }) => {
-            tables.count_forwarded(service, real, packet.length() as u64);
-            reason
+pub fn process<P: Frame + ?Sized, T: Tables>(frame: &mut P, tables: &mut T) -> Outcome {
+    let length = frame.length() as u64;
+    let outcome = match forward(frame, tables) {
+        Ok(Sent { service, real, outcome }) => {
+            tables.count_forwarded(service, real, length);
+            outcome
         }
-        Err(reason) => reason,
+        Err(reason) => Outcome { reason, interface: None },
     };
-    tables.count_reason(reason);
-    reason
+    tables.count_reason(outcome.reason);
+    outcome
 }
 
 struct Sent {
     service: ServiceId,
     real: RealId,
-    reason: Reason,
+    outcome: Outcome,
 }
 
 #[inline(always)]
-fn forward<P: Cursor + ?Sized, T: Tables>(packet: &mut P, tables: &mut T) -> Result<Sent, Reason> {
-    match packet.load::<u16>(Ethernet::TYPE) {
-        Some(Ethernet::IPV4) => steer(&Ipv4Flow::parse(packet)?, packet, tables),
-        Some(Ethernet::IPV6) => steer(&Ipv6Flow::parse(packet)?, packet, tables),
+fn forward<P: Frame + ?Sized, T: Tables>(frame: &mut P, tables: &mut T) -> Result<Sent, Reason> {
+    match look_behind_tags(frame).ok_or(Reason::NotBalanced)? {
+        Ethernet::IPV4 => steer(&Ipv4Flow::parse(frame)?, frame, tables),
+        Ethernet::IPV6 => steer(&Ipv6Flow::parse(frame)?, frame, tables),
         _ => Err(Reason::NotBalanced),
     }
 }
 
 /// The same steps for both families. A packet is judged only once it is known to be for a service of ours.
 #[inline(always)]
-fn steer<F: Flow, P: Cursor + ?Sized, T: Tables>(flow: &F, packet: &mut P, tables: &mut T) -> Result<Sent, Reason> {
+fn steer<F: Flow, P: Frame + ?Sized, T: Tables>(flow: &F, packet: &mut P, tables: &mut T) -> Result<Sent, Reason> {
     if let Part::Later(id) = flow.part() {
         return follow(flow, id, packet, tables);
     }
     let settings = tables.settings().ok_or(Reason::NotConfigured)?;
     let matched = classify::classify(flow, settings, tables)?;
     let own_mac = classify::addressed_to_us(packet, settings)?;
+    classify::chosen_already(packet, matched.flags, settings)?;
     flow.judge(packet)?;
-    let chosen = select::select(flow, settings, matched.ring, tables)?;
+    classify::let_in(flow, &matched, tables)?;
+    let Chosen { real, bucket } = select(flow, packet, &matched, tables)?;
     if let Part::First(id) = flow.part() {
-        tables.remember_fragment(&flow.fragment_key(id), FragmentOwner::new(chosen.bucket, matched.service));
+        let key = &tables.settings().ok_or(Reason::NotConfigured)?.flow_key;
+        let packet = flow.fragment_hash(id, key).identity();
+        tables.remember_fragment(packet, FragmentOwner::new(real, matched.service));
     }
-    rewrite::rewrite(flow, packet, own_mac, chosen.bucket).ok_or(Reason::BadLength)?;
-    Ok(Sent { service: matched.service, real: chosen.real, reason: flow.sent_as() })
+    send(flow, packet, own_mac, matched.service, (real, bucket), tables)
 }
 
 /// A later fragment goes where the first one went.
 #[inline(always)]
-fn follow<F: Flow, P: Cursor + ?Sized, T: Tables>(
+fn follow<F: Flow, P: Frame + ?Sized, T: Tables>(
     flow: &F,
     id: u32,
     packet: &mut P,
     tables: &T,
 ) -> Result<Sent, Reason> {
-    let owner = tables.fragment_owner(&flow.fragment_key(id)).ok_or(Reason::Fragment)?;
-    let (service, bucket) = (owner.service().ok_or(Reason::Fragment)?, owner.bucket());
-    let real = bucket.real().ok_or(Reason::Fragment)?;
-    let own_mac = classify::addressed_to_us(packet, tables.settings().ok_or(Reason::NotConfigured)?)?;
+    let settings = tables.settings().ok_or(Reason::NotConfigured)?;
+    let owner = tables.fragment_owner(flow.fragment_hash(id, &settings.flow_key).identity()).ok_or(Reason::Fragment)?;
+    let (service, real) = owner.service().zip(owner.real()).ok_or(Reason::Fragment)?;
+    let bucket = tables.real(real).and_then(|real| real.owner()).ok_or(Reason::Fragment)?;
+    let own_mac = classify::addressed_to_us(packet, settings)?;
     flow.judge(packet)?;
-    rewrite::rewrite(flow, packet, own_mac, bucket).ok_or(Reason::BadLength)?;
-    Ok(Sent { service, real, reason: flow.sent_as() })
+    send(flow, packet, own_mac, service, (real, bucket), tables)
+}
+
+/// To the owner of the bucket, or to this machine if it is that.
+#[inline(always)]
+fn send<F: Flow, P: Frame + ?Sized, T: Tables>(
+    flow: &F,
+    packet: &mut P,
+    own_mac: u64,
+    service: ServiceId,
+    (real, bucket): (RealId, Bucket),
+    tables: &T,
+) -> Result<Sent, Reason> {
+    if bucket.is_local() {
+        return Ok(Sent { service, real, outcome: Outcome { reason: Reason::Local, interface: None } });
+    }
+    let interface = leave(flow, packet, own_mac, real, bucket, tables)?;
+    Ok(Sent { service, real, outcome: Outcome { reason: flow.sent_as(), interface } })
 }
 
 #[cfg(test)]

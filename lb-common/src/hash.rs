@@ -27,18 +27,18 @@ impl FlowKey {
 
     /// Hashes an IPv4 flow: addresses and ports as loaded from the packet (`ports`: source in the low half).
     #[inline(always)]
-    pub const fn v4(&self, source: u32, destination: u32, ports: u32) -> u32 {
+    pub const fn v4(&self, source: u32, destination: u32, ports: u32) -> FlowHash {
         let Self(key) = self;
         let sum = key[0]
             .wrapping_add(key[1].wrapping_mul(source as u64))
             .wrapping_add(key[2].wrapping_mul(destination as u64))
             .wrapping_add(key[3].wrapping_mul(ports as u64));
-        finish(sum)
+        FlowHash(sum)
     }
 
     /// Hashes an IPv6 flow: each address as two words as loaded from the packet, ports as above.
     #[inline(always)]
-    pub const fn v6(&self, source: [u64; 2], destination: [u64; 2], ports: u32) -> u32 {
+    pub const fn v6(&self, source: [u64; 2], destination: [u64; 2], ports: u32) -> FlowHash {
         let Self(key) = self;
         let sum = key[0]
             .wrapping_add(two([key[1], key[2]], source[0]))
@@ -46,7 +46,35 @@ impl FlowKey {
             .wrapping_add(two([key[5], key[6]], destination[0]))
             .wrapping_add(two([key[7], key[8]], destination[1]))
             .wrapping_add(key[9].wrapping_mul(ports as u64));
-        finish(sum)
+        FlowHash(sum)
+    }
+
+    /// Hashes a client's address alone, of either family.
+    #[inline(always)]
+    pub const fn client(&self, address: [u64; 2]) -> FlowHash {
+        let Self(key) = self;
+        let sum =
+            key[0].wrapping_add(two([key[1], key[2]], address[0])).wrapping_add(two([key[3], key[4]], address[1]));
+        FlowHash(sum)
+    }
+}
+
+/// The hash of a flow, before it is cut down to what one use needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowHash(u64);
+
+impl FlowHash {
+    /// Chooses the bucket: see [`reduce`].
+    #[inline(always)]
+    pub const fn ring(self) -> u32 {
+        let folded = (self.0 ^ self.0 >> 32).wrapping_mul(GOLDEN);
+        (folded >> 32) as u32
+    }
+
+    /// Stands for the flow itself: two flows have the same one with a chance of 2^-33 at most.
+    #[inline(always)]
+    pub const fn identity(self) -> u64 {
+        mix(self.0)
     }
 }
 
@@ -58,13 +86,8 @@ const fn two(key: [u64; 2], word: u64) -> u64 {
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-#[inline(always)]
-const fn finish(sum: u64) -> u32 {
-    let folded = (sum ^ sum >> 32).wrapping_mul(GOLDEN);
-    (folded >> 32) as u32
-}
-
 /// SplitMix64's output function (Steele, Lea, Flood): a bijection in which every input bit moves every output bit.
+#[inline(always)]
 pub const fn mix(mut x: u64) -> u64 {
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -87,7 +110,7 @@ mod tests {
         let mut counts = vec![0u32; buckets as usize];
         for i in 0..flows {
             let (source, destination, ports) = flow(i);
-            counts[reduce(key.v4(source, destination, ports), buckets) as usize] += 1;
+            counts[reduce(key.v4(source, destination, ports).ring(), buckets) as usize] += 1;
         }
         let expected = f64::from(flows) / f64::from(buckets);
         counts.iter().map(|&n| (f64::from(n) - expected).powi(2) / expected).sum()
@@ -111,7 +134,8 @@ mod tests {
     #[test]
     fn another_seed_is_another_hash() {
         let (a, b) = (FlowKey::from_seed(1), FlowKey::from_seed(2));
-        let equal = (0..1000).filter(|&i| reduce(a.v4(i, 7, 9), 251) == reduce(b.v4(i, 7, 9), 251)).count();
+        let equal =
+            (0..1000).filter(|&i| reduce(a.v4(i, 7, 9).ring(), 251) == reduce(b.v4(i, 7, 9).ring(), 251)).count();
         assert!(equal < 40, "{equal} of 1000 flows in the same bucket");
     }
 

@@ -3,7 +3,7 @@
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Out of the interface it came in by (XDP_TX).
+    /// Out again: of the interface it came in by (XDP_TX), or of the one that leads to its real server (XDP_REDIRECT).
     Transmit,
     /// To this host's own stack, untouched (XDP_PASS).
     Pass,
@@ -69,6 +69,12 @@ reasons! {
     Fragment, "fragment", Pass;
     /// For a service, but the frame was addressed to another machine's MAC and only overheard.
     Overheard, "overheard", Pass;
+    /// For a service, and the real server chosen is this machine, or was chosen by another director.
+    Local, "local", Pass;
+    /// For a service, from a client that its access list does not let in.
+    AccessDenied, "access-denied", Drop;
+    /// For a service, but too long for the interface that leads to its real server.
+    TooBig, "too-big", Drop;
     /// For a service, but its lengths do not fit the frame, or each other.
     BadLength, "bad-length", Drop;
     /// For a service, but its IPv4 header checksum is wrong.

@@ -1,13 +1,16 @@
 //! The only place that names a map. Sizes are defaults; the daemon sets them from the config when it loads.
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::btf_maps::{Array, LruHashMap, PerCpuArray};
+use aya_ebpf::bindings::xdp_action::XDP_DROP;
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::btf_maps::{Array, DevMap, LpmTrie, LruHashMap, PerCpuArray};
+use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{
-    Bucket, Counter, FragmentKey, FragmentOwner, RealId, RealInfo, ServiceId, ServiceInfo, ServiceSlot, Settings,
-    limits,
+    AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinName, PinSet, RealId, RealInfo, RealSlot, Room, ServiceId, ServiceKey,
+    ServiceInfo, ServiceSlot, Settings, Tick, WAYS, limits,
 };
-use lb_common::datapath::Tables;
+use lb_common::datapath::{Stage, Tables, Tracked, find_block, track};
 use lb_common::reason::Reason;
 
 const SHARED: usize = BPF_F_MMAPABLE as usize;
@@ -21,13 +24,21 @@ static SERVICES: Array<ServiceSlot, { 2 * limits::SERVICE_SLOTS as usize }, SHAR
 #[btf_map]
 static BUCKETS: Array<Bucket, { limits::DEFAULT_RING_BUCKETS as usize }, SHARED> = Array::new();
 #[btf_map]
+static REALS: Array<RealSlot, REALS_AND_ZERO, SHARED> = Array::new();
+#[btf_map]
+static PINS: Array<PinSet, { limits::DEFAULT_PINS as usize / WAYS }, SHARED> = Array::new();
+#[btf_map]
+static ACCESS: LpmTrie<AccessKey, u32, { limits::DEFAULT_ACCESS_PREFIXES as usize }> = LpmTrie::new();
+#[btf_map]
+static INTERFACES: DevMap<{ limits::MAX_INTERFACES }> = DevMap::new();
+#[btf_map]
 static SERVICE_COUNTERS: PerCpuArray<Counter, SERVICES_AND_ZERO> = PerCpuArray::new();
 #[btf_map]
 static REAL_COUNTERS: PerCpuArray<Counter, REALS_AND_ZERO> = PerCpuArray::new();
 #[btf_map]
 static REASONS: PerCpuArray<u64, { Reason::COUNT }> = PerCpuArray::new();
 #[btf_map]
-static FRAGMENTS: LruHashMap<FragmentKey, FragmentOwner, { limits::FRAGMENTS as usize }> = LruHashMap::new();
+static FRAGMENTS: LruHashMap<u64, FragmentOwner, { limits::FRAGMENTS as usize }> = LruHashMap::new();
 #[btf_map]
 static SERVICE_INFO: Array<ServiceInfo, SERVICES_AND_ZERO, SHARED> = Array::new();
 #[btf_map]
@@ -53,16 +64,60 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn fragment_owner(&self, key: &FragmentKey) -> Option<FragmentOwner> {
-        // SAFETY: the value is copied at once; should it be replaced in between it is another first fragment's, and the
-        // worst is a fragment at a real server that has no use for it.
-        unsafe { FRAGMENTS.get(key) }.copied()
+    fn real(&self, id: RealId) -> Option<&RealSlot> {
+        REALS.get(id.index())
     }
 
     #[inline(always)]
-    fn remember_fragment(&mut self, key: &FragmentKey, owner: FragmentOwner) {
+    fn pins(&self, set: u32) -> Option<&PinSet> {
+        PINS.get(set)
+    }
+
+    #[inline(always)]
+    fn find_block(&self, key: ServiceKey) -> Option<u32> {
+        Some(find_port_block(key.vip[0], key.vip[1], key.tail)).filter(|slot| *slot != u32::MAX)
+    }
+
+    #[inline(always)]
+    fn track(&mut self, tracked: Tracked) -> Bucket {
+        let Tracked { identity, ring_hash, bucket, slot, packet } = tracked;
+        Bucket::from_word(track_flow(identity, ring_hash, bucket.to_word(), slot, packet as u32))
+    }
+
+    #[inline(always)]
+    fn find_pin(&self, set: u32, name: PinName, now: Tick, idle: u32) -> usize {
+        find_pin(set, name.0, now.number(), idle) as usize
+    }
+
+    #[inline(always)]
+    fn room(&self, set: u32, now: Tick, idle: u32) -> Room {
+        Room(pin_room(set, now.number(), idle))
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Tick {
+        // SAFETY: takes nothing and reads a clock.
+        Tick::from_nanoseconds(unsafe { bpf_ktime_get_coarse_ns() })
+    }
+
+    #[inline(always)]
+    fn access(&self, list: AccessList, client: [u64; 2]) -> Option<u32> {
+        match look_up_access(list.0, client[0], client[1]) {
+            0 => None,
+            access => Some(access),
+        }
+    }
+
+    #[inline(always)]
+    fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner> {
+        // SAFETY: the value is copied at once, as one word.
+        unsafe { FRAGMENTS.get(packet) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&mut self, packet: u64, owner: FragmentOwner) {
         // A map that is full forgets the least used; there is no other failure, and nothing to be done about one.
-        let _ = FRAGMENTS.insert(key, owner, 0);
+        let _ = FRAGMENTS.insert(packet, owner, 0);
     }
 
     #[inline(always)]
@@ -78,6 +133,53 @@ impl Tables for KernelTables {
         count(SERVICE_COUNTERS.get_ptr_mut(service.index()), bytes);
         count(REAL_COUNTERS.get_ptr_mut(real.index()), bytes);
     }
+}
+
+// Functions of their own, and global: the verifier looks at each once, for any numbers, and takes its result for any number.
+// In line it would follow every state that eight pins can be in through all that comes after, once for each family.
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn track_flow(identity: u64, ring_hash: u32, bucket: u64, slot: u32, packet: u32) -> u64 {
+    let packet = match packet {
+        0 => Stage::Begins,
+        1 => Stage::GoesOn,
+        _ => Stage::Reports,
+    };
+    let bucket = Bucket::from_word(bucket);
+    track(Tracked { identity, ring_hash, bucket, slot, packet }, &mut KernelTables).to_word()
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn find_pin(set: u32, name: u64, now: u32, idle: u32) -> u32 {
+    PINS.get(set).map_or(WAYS as u32, |pins| pins.find(PinName(name), Tick::from_number(now), idle) as u32)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn pin_room(set: u32, now: u32, idle: u32) -> u32 {
+    PINS.get(set).map_or(0, |pins| pins.room(Tick::from_number(now), idle).0)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn find_port_block(vip_0: u64, vip_1: u64, tail: u32) -> u32 {
+    find_block(ServiceKey { vip: [vip_0, vip_1], tail }, &KernelTables).unwrap_or(u32::MAX)
+}
+
+/// This one for its key, which is better kept off the stack of the packets that need it not.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn look_up_access(list: u32, client_0: u64, client_1: u64) -> u32 {
+    let key = AccessKey::new(AccessList(list), [client_0, client_1]);
+    ACCESS.get(&Key::new(AccessKey::BITS, key)).copied().unwrap_or(0)
+}
+
+/// Has the frame leave by another interface; if that is gone, nowhere.
+#[inline(always)]
+pub fn redirect(interface: u32) -> u32 {
+    INTERFACES.redirect(interface, XDP_DROP as u64).unwrap_or(XDP_DROP)
 }
 
 #[inline(always)]

@@ -6,13 +6,14 @@ use lb_common::datapath::process;
 use lb_common::reason::Action;
 
 use crate::cursor::XdpCursor;
-use crate::maps::KernelTables;
+use crate::maps::{KernelTables, redirect};
 
 /// Runs the pipeline on one frame and says what the kernel is to do with it.
 #[inline(always)]
 pub fn run(ctx: &XdpContext) -> u32 {
-    match process(&mut XdpCursor::new(ctx), &mut KernelTables).action() {
-        Action::Transmit => XDP_TX,
+    let outcome = process(&mut XdpCursor::new(ctx), &mut KernelTables);
+    match outcome.reason.action() {
+        Action::Transmit => outcome.interface.map_or(XDP_TX, redirect),
         Action::Pass => XDP_PASS,
         Action::Drop => XDP_DROP,
     }

@@ -4,6 +4,7 @@
 
 mod problem;
 mod raw;
+mod service;
 mod syntax;
 mod validate;
 mod values;
@@ -12,9 +13,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lb_common::abi::Protocol;
+use lb_common::abi::limits::{
+    DEFAULT_ACCESS_PREFIXES, DEFAULT_PINS, DEFAULT_REALS, DEFAULT_RING_BUCKETS, MAX_SERVICES,
+};
 
 pub use problem::{ConfigErrors, Problem};
+pub use service::{AccessRules, Affinity, Ports, Service, Tracking};
 
 /// A file that makes sense, and what is odd about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,14 +68,15 @@ pub struct Config {
     pub limits: Limits,
     /// `[pool.NAME]`, sorted by name.
     pub pools: Vec<Pool>,
-    /// `[[service]]`, in the file's order; no two share vip, port and protocol, nor a name.
+    /// `[[service]]`, in the file's order; no two share vip, ports and protocol, nor a name.
     pub services: Vec<Service>,
 }
 
 /// `[director]`: this machine's part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Director {
-    /// Where client traffic arrives: 1 to [`MAX_OWN_MACS`](lb_common::abi::limits::MAX_OWN_MACS) names, none twice.
+    /// Where client traffic arrives, and by which real servers are reached: 1 to
+    /// [`MAX_INTERFACES`](lb_common::abi::limits::MAX_INTERFACES) names, none twice.
     pub interfaces: Vec<String>,
     /// How to attach.
     pub xdp_mode: XdpMode,
@@ -79,6 +84,8 @@ pub struct Director {
     pub hash_seed: Option<u64>,
     /// Where programs, maps and links are pinned; on a bpffs.
     pub pin_dir: PathBuf,
+    /// The other directors: what comes from them for a service of which this machine is a real server stays here.
+    pub peers: Vec<IpAddr>,
 }
 
 /// `xdp_mode`
@@ -101,6 +108,24 @@ pub struct Limits {
     pub reals: u32,
     /// Buckets of all rings together; at most [`MAX_RING_BUCKETS`](lb_common::abi::limits::MAX_RING_BUCKETS).
     pub ring_buckets: u32,
+    /// Flows that are remembered: a power of two, at most [`MAX_PINS`](lb_common::abi::limits::MAX_PINS).
+    pub pins: u32,
+    /// Prefixes in all access lists together, two more for each list; at most
+    /// [`MAX_ACCESS_PREFIXES`](lb_common::abi::limits::MAX_ACCESS_PREFIXES).
+    pub access_prefixes: u32,
+}
+
+impl Default for Limits {
+    /// Of a file that says nothing of limits.
+    fn default() -> Self {
+        Self {
+            services: MAX_SERVICES,
+            reals: DEFAULT_REALS,
+            ring_buckets: DEFAULT_RING_BUCKETS,
+            pins: DEFAULT_PINS,
+            access_prefixes: DEFAULT_ACCESS_PREFIXES,
+        }
+    }
 }
 
 /// `[pool.NAME]`: real servers that do the same work, checked once however many services use them.
@@ -151,21 +176,6 @@ pub struct Check {
 pub enum CheckKind {
     /// A connection can be opened.
     Tcp,
-}
-
-/// `[[service]]`: what is offered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
-    /// The config's, else vip:port/protocol.
-    pub name: String,
-    /// The address clients know.
-    pub vip: IpAddr,
-    /// The port clients know; the real servers listen on it too (direct server return keeps it).
-    pub port: u16,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// Index in [`Config::pools`].
-    pub pool: usize,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::time::{ClockId, clock_gettime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -19,8 +20,8 @@ use crate::dataplane::{Attached, Former, Kernel, Mode};
 use crate::health::{Engine, Event};
 use crate::net::{self, Commands, Link, NetEvent};
 use crate::reconcile::Reconciler;
-use crate::state::{Health, Summary, View};
-use world::World;
+use crate::state::{Health, Moment, Path, Summary, View};
+use world::{World, addresses};
 
 /// How long a start waits for the MACs of real servers before it attaches without those that are missing.
 const RESOLVE: Duration = Duration::from_secs(1);
@@ -28,6 +29,10 @@ const RESOLVE: Duration = Duration::from_secs(1);
 const VERDICTS: usize = 1024;
 /// A failed write of the maps is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often the pins are looked at while something waits for them.
+const SWEEP: Duration = Duration::from_secs(5);
+/// How often at least, so that none outlives the clock that it is dated by.
+const SLOW_SWEEP: Duration = Duration::from_secs(600);
 
 /// Runs until SIGTERM or SIGINT, then detaches.
 ///
@@ -71,6 +76,8 @@ struct Daemon {
     attached: Vec<u32>,
     /// When the maps are to be written again although nothing has changed.
     retry: Option<Instant>,
+    /// When the pins were looked at.
+    swept: Instant,
 }
 
 impl Daemon {
@@ -98,6 +105,7 @@ impl Daemon {
             network,
             attached: Vec::new(),
             retry: None,
+            swept: Instant::now(),
         };
         daemon.resolve(addresses(&daemon.config)).await;
         daemon.watch_doubted();
@@ -117,7 +125,8 @@ impl Daemon {
     async fn resolve(&mut self, addresses: Vec<IpAddr>) {
         self.commands.targets(addresses.clone());
         let deadline = Instant::now() + RESOLVE;
-        let missing = |view: &View| addresses.iter().copied().find(|address| !view.macs.contains_key(address));
+        let found = |view: &View, address: IpAddr| view.macs.contains_key(&address) || view.is_here(address);
+        let missing = |view: &View| addresses.iter().copied().find(|address| !found(view, *address));
         while let Some(missing) = missing(&self.world.view) {
             match timeout_at(deadline, self.network.recv()).await {
                 Ok(Some(event)) => {
@@ -131,8 +140,8 @@ impl Daemon {
 
     /// Tells the watcher whose MACs may be wrong: those whose checks fail.
     fn watch_doubted(&self) {
-        let down = self.world.view.health.iter().filter(|(_, health)| **health == Health::Down);
-        self.commands.doubted(down.map(|((_, address), _)| *address).collect());
+        let down = self.world.view.health.values().flatten().filter(|(_, health)| **health == Health::Down);
+        self.commands.doubted(down.map(|(address, _)| *address).collect());
     }
 
     fn attach(&mut self) -> Result<()> {
@@ -160,7 +169,8 @@ impl Daemon {
 
     async fn serve(&mut self, signals: &mut Signals) {
         loop {
-            let retry = self.retry.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            let sweep = self.swept + if self.reconciler.tracks() { SWEEP } else { SLOW_SWEEP };
+            let retry = self.retry.unwrap_or(sweep);
             let changed = tokio::select! {
                 _ = signals.terminate.recv() => return,
                 _ = signals.interrupt.recv() => return,
@@ -170,7 +180,11 @@ impl Daemon {
                 }
                 Some(event) = self.verdicts.recv() => self.handle_verdict(event),
                 Some(event) = self.network.recv() => self.handle_network(event),
-                () = tokio::time::sleep_until(retry) => true,
+                () = tokio::time::sleep_until(sweep) => {
+                    self.sweep();
+                    false
+                }
+                () = tokio::time::sleep_until(retry), if self.retry.is_some() => true,
             };
             if changed {
                 self.settle();
@@ -204,11 +218,28 @@ impl Daemon {
     }
 
     fn write(&mut self) -> Result<()> {
-        let summary = self.reconciler.reconcile(&self.config, &self.world.view, &mut self.kernel)?;
+        let summary = self.reconciler.reconcile(&self.config, &self.world.view, &mut self.kernel, now()?)?;
         if summary != Summary::default() {
             info!("tables written: {summary}");
         }
         Ok(())
+    }
+
+    /// Gives up what no flow needs any more.
+    fn sweep(&mut self) {
+        self.swept = Instant::now();
+        let now = match now() {
+            Ok(now) => now,
+            Err(error) => return error!("the pins are not looked at: {error:#}"),
+        };
+        match self.reconciler.sweep(&self.config, &self.world.view, &mut self.kernel, now) {
+            Ok((summary, found)) if summary != Summary::default() => {
+                info!("tables written: {summary}; {} pins, {} of them off the ring", found.live, found.foreign);
+            }
+            Ok(_) => {}
+            // The maps are as they were; the next one may find them otherwise.
+            Err(error) => error!("nothing is given up: {error:#}"),
+        }
     }
 
     fn handle_verdict(&mut self, event: Event) -> bool {
@@ -219,7 +250,7 @@ impl Daemon {
             Health::Down => warn!("{pool}/{} is {to} (was {from}): {reason}", real.name),
             _ => info!("{pool}/{} is {to} (was {from}): {reason}", real.name),
         }
-        self.world.view.health.insert((pool, address), health);
+        self.world.view.set_health(&pool, address, health);
         self.watch_doubted();
         true
     }
@@ -235,8 +266,23 @@ impl Daemon {
                 }
                 old != Some(mac)
             }
+            NetEvent::Path { address, path } => self.handle_path(address, path),
             NetEvent::Link(link) => self.handle_link(link),
+            NetEvent::Vlans(has_vlans) => std::mem::replace(&mut self.world.view.has_vlans, has_vlans) != has_vlans,
         }
+    }
+
+    fn handle_path(&mut self, address: IpAddr, path: Path) -> bool {
+        let old = self.world.view.paths.insert(address, path);
+        let is_real = || self.config.pools.iter().flat_map(|pool| &pool.reals).any(|real| real.address == address);
+        if path == Path::Here && old != Some(path) && self.config.director.peers.is_empty() && is_real() {
+            warn!(
+                %address,
+                "is this machine: write the addresses of the other directors, if there are any, to director.peers, or \
+                 they and this one may send a packet back and forth until its time to live has run out"
+            );
+        }
+        old != Some(path)
     }
 
     fn handle_link(&mut self, link: Link) -> bool {
@@ -249,7 +295,7 @@ impl Daemon {
             warn!("{name} is {}", if *up { "up" } else { "down" });
         }
         *known = link;
-        self.world.refresh_macs();
+        self.world.refresh_interfaces();
         true
     }
 
@@ -275,7 +321,7 @@ impl Daemon {
         let mut world = self.world.clone();
         world.forget_all_but(&parsed.config);
         world.view.hash_seed = parsed.config.director.hash_seed.unwrap_or(world.view.hash_seed);
-        let outcome = self.reconciler.reconcile(&parsed.config, &world.view, &mut self.kernel);
+        let outcome = self.reconciler.reconcile(&parsed.config, &world.view, &mut self.kernel, now()?);
         if outcome.is_ok() {
             warn_all(&parsed);
             (self.config, self.world) = (parsed.config, world);
@@ -313,13 +359,10 @@ fn unchangeable(now: &Config, new: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Every real server's address, once.
-fn addresses(config: &Config) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> =
-        config.pools.iter().flat_map(|pool| &pool.reals).map(|real| real.address).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
+/// By the clock that packets see too.
+fn now() -> Result<Moment> {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).context("cannot read the clock")?;
+    Ok(Moment::new(time.into()))
 }
 
 /// The links of `director.interfaces`, in that order.

@@ -14,9 +14,11 @@ mod mapped;
 mod memory;
 mod pins;
 
+use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::AtomicU64;
 
-use lb_common::abi::{RealId, ServiceId};
+use lb_common::abi::{Access, AccessKey, RealId, ServiceId};
 
 pub use attach::{Attached, Mode};
 pub use dump::{Dump, DumpError, RealDump, ServiceDump};
@@ -35,6 +37,10 @@ pub enum WordMap {
     Services,
     /// [`Bucket`](lb_common::abi::Bucket)s.
     Buckets,
+    /// [`RealSlot`](lb_common::abi::RealSlot)s by id; index 0 stays unwritten.
+    Reals,
+    /// [`PinSet`](lb_common::abi::PinSet)s, which packets write too.
+    Pins,
     /// [`ServiceInfo`](lb_common::abi::ServiceInfo)s by id; index 0 stays unwritten.
     ServiceInfo,
     /// [`RealInfo`](lb_common::abi::RealInfo)s by id; index 0 stays unwritten.
@@ -50,6 +56,18 @@ pub enum CounterId {
     Real(RealId),
 }
 
+/// A prefix in an access list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccessPrefix {
+    /// The list, and the address with zeros behind its length.
+    pub key: AccessKey,
+    /// Bits of `key` that count, those of the list among them.
+    pub bits: u32,
+}
+
+/// All access lists.
+pub type AccessLists = BTreeMap<AccessPrefix, Access>;
+
 /// The maps of one loaded program, or their twin.
 pub trait Maps {
     /// All words of a map. Reading and writing one is atomic; a reader in the kernel may see any mix of old and new
@@ -60,5 +78,23 @@ pub trait Maps {
     ///
     /// # Errors
     /// The kernel's, if it refuses.
-    fn zero_counter(&mut self, counter: CounterId) -> std::io::Result<()>;
+    fn zero_counter(&mut self, counter: CounterId) -> io::Result<()>;
+
+    /// Reads all access lists.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn access_lists(&self) -> io::Result<AccessLists>;
+
+    /// Puts a prefix in, or takes it out.
+    ///
+    /// # Errors
+    /// The kernel's, above all that the map is full.
+    fn set_access(&mut self, prefix: AccessPrefix, access: Option<Access>) -> io::Result<()>;
+
+    /// Makes the interface of this index (0: none) the one at a place in the settings.
+    ///
+    /// # Errors
+    /// The kernel's, above all that the interface is gone.
+    fn set_interface(&mut self, place: u32, index: u32) -> io::Result<()>;
 }

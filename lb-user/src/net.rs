@@ -11,6 +11,8 @@ use std::net::IpAddr;
 
 use lb_common::abi::Mac;
 
+use crate::state::Path;
+
 pub use watch::{Commands, watch};
 
 /// An interface of this machine.
@@ -24,6 +26,10 @@ pub struct Link {
     pub mac: Option<Mac>,
     /// Whether it is up and has a carrier.
     pub up: bool,
+    /// Its MTU in bytes; what is more than 65535 counts as that.
+    pub mtu: u16,
+    /// What it is a VLAN of: that interface's index, and the VLAN's number, 1 to 4094.
+    pub vlan: Option<(u32, u16)>,
 }
 
 /// Something that changed.
@@ -36,8 +42,17 @@ pub enum NetEvent {
         /// Its MAC.
         mac: Mac,
     },
-    /// An interface came, or changed.
+    /// An address is reached this way now.
+    Path {
+        /// Which.
+        address: IpAddr,
+        /// The way.
+        path: Path,
+    },
+    /// An interface of ours came, or changed.
     Link(Link),
+    /// Whether there are VLANs on our interfaces.
+    Vlans(bool),
 }
 
 /// Why the kernel cannot be asked.

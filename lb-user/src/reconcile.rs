@@ -1,10 +1,11 @@
 //! The one writer of maps.
 
-use lb_common::abi::Settings;
-
 use crate::config::Config;
-use crate::dataplane::{Maps, WordMap};
-use crate::state::{Desired, DesiredError, Directory, RingCache, Summary, View, plan, read_value};
+use crate::dataplane::{AccessLists, Maps};
+use crate::state::{
+    Desired, DesiredError, Directory, Holds, Moment, RingCache, RingChanges, Step, Summary, Sweep, View, Wish, plan,
+    sweep,
+};
 
 /// Why the maps are not what they should be. What forwarded before forwards still.
 #[derive(Debug, thiserror::Error)]
@@ -12,28 +13,96 @@ pub enum ReconcileError {
     /// The config does not fit. Nothing was written.
     #[error(transparent)]
     Desired(#[from] DesiredError),
+    /// The access lists cannot be read. Nothing was written.
+    #[error("cannot read the access lists")]
+    Access(#[source] std::io::Error),
 }
 
 /// Makes the maps what config and view say they should be.
 #[derive(Debug, Default)]
 pub struct Reconciler {
     cache: RingCache,
+    /// As they are in the maps; reading thousands of them takes longer than anything else.
+    access: Option<AccessLists>,
+    changes: RingChanges,
+    /// Whether packets look at pins for more than `tracking = "full"`, or something waits for its last flows.
+    tracks: bool,
 }
 
 impl Reconciler {
-    /// Writes what differs and says what that was.
+    /// Writes what differs and says what that was. Nothing is given up that a flow may still need.
     ///
     /// # Errors
     /// See [`ReconcileError`].
-    pub fn reconcile(&mut self, config: &Config, view: &View, maps: &mut impl Maps) -> Result<Summary, ReconcileError> {
+    pub fn reconcile(
+        &mut self,
+        config: &Config,
+        view: &View,
+        maps: &mut impl Maps,
+        now: Moment,
+    ) -> Result<Summary, ReconcileError> {
+        self.write(config, view, maps, &Holds::default(), now)
+    }
+
+    /// The same after a look at all pins, so that what no flow needs any more is given up.
+    ///
+    /// # Errors
+    /// See [`ReconcileError`].
+    pub fn sweep(
+        &mut self,
+        config: &Config,
+        view: &View,
+        maps: &mut impl Maps,
+        now: Moment,
+    ) -> Result<(Summary, Sweep), ReconcileError> {
+        let found = sweep(maps, &mut self.changes, now);
+        let summary = self.write(config, view, maps, &found.holds, now)?;
+        Ok((summary, found))
+    }
+
+    /// Whether a sweep may find something to give up.
+    pub const fn tracks(&self) -> bool {
+        self.tracks
+    }
+
+    fn write(
+        &mut self,
+        config: &Config,
+        view: &View,
+        maps: &mut impl Maps,
+        holds: &Holds,
+        now: Moment,
+    ) -> Result<Summary, ReconcileError> {
         let directory = Directory::read(maps);
-        let current: Settings = read_value(maps.words(WordMap::Settings), 0);
-        let desired = Desired::new(config, view, &directory, &current, &mut self.cache)?;
-        let plan = plan(&desired, &directory, maps);
-        // All else is written in any case, and forwarding does not depend on what is counted.
-        if let Err(error) = plan.apply(maps) {
-            tracing::warn!(%error, "a counter could not be set to zero; it goes on from what another left in it");
+        let access = match self.access.take() {
+            Some(access) => access,
+            None => maps.access_lists().map_err(ReconcileError::Access)?,
+        };
+        let wish = Wish { config, view, maps, directory: &directory, access: &access, holds, now };
+        let desired = match Desired::new(&wish, &mut self.cache) {
+            Ok(desired) => desired,
+            Err(error) => {
+                self.access = Some(access);
+                return Err(error.into());
+            }
+        };
+        let plan = plan(&desired, &directory, &access, maps);
+        // All else is written in any case. What failed is read again next time, and so tried again.
+        match plan.apply(maps) {
+            Ok(()) => self.access = Some(desired.access.clone()),
+            Err(error) => {
+                let what = plan.steps.iter().find(|step| !matches!(step, Step::Write { .. }));
+                tracing::warn!(%error, "a counter, an access list or an interface could not be set ({what:?} was the first)");
+            }
         }
+        plan.changed_rings.iter().for_each(|ring| self.changes.note(*ring, now.tick));
+        self.tracks = tracks(&desired, config);
         Ok(plan.summary)
     }
+}
+
+fn tracks(desired: &Desired, config: &Config) -> bool {
+    let marks = desired.rings.iter().any(|(_, buckets)| buckets.iter().any(|bucket| bucket.is_tracked()));
+    let reals: usize = config.pools.iter().map(|pool| pool.reals.len()).sum();
+    marks || desired.reals.len() > reals || desired.services.iter().any(|(_, info)| info.old_ring != 0)
 }

@@ -8,8 +8,10 @@
 
 mod desired;
 mod directory;
+mod history;
 mod places;
 mod plan;
+mod sweep;
 mod words;
 
 use std::collections::HashMap;
@@ -17,9 +19,11 @@ use std::net::IpAddr;
 
 use lb_common::abi::{Family, Mac, RealState};
 
-pub use desired::{Desired, DesiredError, RingCache};
+pub use desired::{Desired, DesiredError, RingCache, Wish};
 pub use directory::Directory;
+pub use history::{Holds, Moment};
 pub use plan::{Plan, Step, Summary, plan};
+pub use sweep::{RingChanges, Sweep, sweep};
 pub use words::{read_value, values};
 
 /// What a health check says of a real server.
@@ -39,12 +43,41 @@ pub enum Health {
 pub struct View {
     /// The key of hashes and rings: the config's, else the one in use, else a new one.
     pub hash_seed: u64,
-    /// The MACs of the interfaces we are attached to.
-    pub own_macs: Vec<Mac>,
-    /// By pool and address; absent is [`Health::Unchecked`].
-    pub health: HashMap<(String, IpAddr), Health>,
+    /// The interfaces we are attached to, by their places in the settings.
+    pub interfaces: Vec<Interface>,
+    /// Whether one of our interfaces carries VLANs of ours: then every frame leaves with the tag of its real server's VLAN.
+    pub has_vlans: bool,
+    /// By pool, then address; absent is [`Health::Unchecked`].
+    pub health: HashMap<String, HashMap<IpAddr, Health>>,
     /// The last MAC known of each address, even if the kernel has lost it since: the check judges, not ARP.
     pub macs: HashMap<IpAddr, Mac>,
+    /// The last way known to each address; absent is by the first interface, without a tag.
+    pub paths: HashMap<IpAddr, Path>,
+}
+
+/// One of our interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its index in this network namespace.
+    pub index: u32,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its MTU in bytes; what is more than 65535 counts as that.
+    pub mtu: u16,
+}
+
+/// The way to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// It is this machine's own.
+    Here,
+    /// By one of our interfaces.
+    By {
+        /// Its index.
+        interface: u32,
+        /// The VLAN on it, 1 to 4094; 0 is none.
+        vlan: u16,
+    },
 }
 
 impl Health {
@@ -61,17 +94,28 @@ impl Health {
 impl View {
     /// What is known of a real server's health.
     pub fn health_of(&self, pool: &str, address: IpAddr) -> Health {
-        self.health.get(&(pool.to_owned(), address)).copied().unwrap_or_default()
+        self.health.get(pool).and_then(|pool| pool.get(&address)).copied().unwrap_or_default()
+    }
+
+    /// Notes a verdict.
+    pub fn set_health(&mut self, pool: &str, address: IpAddr, health: Health) {
+        self.health.entry(pool.to_owned()).or_default().insert(address, health);
     }
 
     /// How a real server stands.
     pub fn real_state(&self, pool: &str, address: IpAddr) -> RealState {
-        match (self.health_of(pool, address), self.macs.contains_key(&address)) {
+        let reachable = self.macs.contains_key(&address) || self.is_here(address);
+        match (self.health_of(pool, address), reachable) {
             (Health::Down, _) => RealState::Down,
             (_, false) => RealState::Unresolved,
             (Health::Unchecked, true) => RealState::Unchecked,
             (Health::Up, true) => RealState::Up,
         }
+    }
+
+    /// Whether this machine has the address.
+    pub fn is_here(&self, address: IpAddr) -> bool {
+        self.paths.get(&address) == Some(&Path::Here)
     }
 }
 

@@ -1,25 +1,32 @@
 //! A small world that kernel tests and bench run packets through: one director, a pool or more, all MACs known.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use lb_common::abi::{Mac, Protocol};
+use ipnet::IpNet;
+use lb_common::abi::{Access, Mac, Protocol};
 use lb_common::ring::auto_size;
-use lb_user::config::{Config, Director, Limits, Pool, Real, Service, XdpMode};
+use lb_user::config::{AccessRules, Affinity, Config, Director, Limits, Pool, Ports, Real, Service, Tracking, XdpMode};
 use lb_user::dataplane::Kernel;
 use lb_user::reconcile::Reconciler;
-use lb_user::state::View;
+use lb_user::state::{Health, Interface, Moment, Path as Way, View};
 
 /// The director's MAC.
 pub const DIRECTOR: Mac = Mac([0x02, 0, 0, 0, 0, 0xd1]);
 /// The client's, or rather its router's, MAC.
 pub const CLIENT: Mac = Mac([0x02, 0, 0, 0, 0, 0xc1]);
+/// The other director's MAC.
+pub const PEER: Mac = Mac([0x02, 0, 0, 0, 0, 0xd2]);
+const PEER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 66, 0, 3));
+/// The vip of the services of any port, where there are some.
+pub const ANY_VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 66, 0, 99));
 /// The vip of all IPv4 services.
 pub const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 66, 0, 100));
 /// The vip of all IPv6 services.
 pub const VIP_6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd66, 0, 0, 0, 0, 0, 0, 0x100));
+/// The index of the interface by which BPF_PROG_TEST_RUN has frames come in: the loopback's.
+pub const INTERFACE: u32 = 1;
 /// The port of the TCP service.
 pub const PORT: u16 = 80;
 /// The port of the UDP service.
@@ -37,19 +44,18 @@ pub struct World {
 impl World {
     /// A TCP and a UDP service for each family over one pool of so many equal real servers, with room for a few more.
     pub fn new(reals: u16) -> Self {
-        let address = |index: u16| IpAddr::V4(Ipv4Addr::from_bits(0x0a42_0100 + u32::from(index)));
-        let real = |index| Real { name: format!("real{index}"), address: address(index), weight: 1 };
         let mac = |index: u16| Mac([0x02, 0, 0, 1, (index >> 8) as u8, index as u8]);
         let ring_size = auto_size((0..reals).map(|_| 1));
         let pool = Pool { name: "web".into(), ring_size, reals: (0..reals).map(real).collect(), check: None };
-        let service = |name: &str, vip, port, protocol| Service { name: name.into(), vip, port, protocol, pool: 0 };
+        let service = |name: &str, vip, port, protocol| Service::new(name, vip, port, protocol, 0);
         let director = Director {
             interfaces: vec!["eth0".into()],
             xdp_mode: XdpMode::Auto,
             hash_seed: Some(0x6f1d_0c2b_9a7e_4d35),
             pin_dir: PathBuf::new(),
+            peers: Vec::new(),
         };
-        let limits = Limits { services: 512, reals: 4096, ring_buckets: 1 << 20 };
+        let limits = Limits { ring_buckets: 1 << 20, ..Limits::default() };
         let services = vec![
             service("tcp", VIP, PORT, Protocol::Tcp),
             service("udp", VIP, UDP_PORT, Protocol::Udp),
@@ -60,11 +66,54 @@ impl World {
             config: Config { director, limits, pools: vec![pool], services },
             view: View {
                 hash_seed: 0x6f1d_0c2b_9a7e_4d35,
-                own_macs: vec![DIRECTOR],
-                health: HashMap::new(),
+                interfaces: vec![Interface { index: INTERFACE, mac: DIRECTOR, mtu: 1500 }],
                 macs: (0..reals).map(|index| (address(index), mac(index))).collect(),
+                ..View::default()
             },
         }
+    }
+
+    /// One that has something of everything that the packet path knows. Its other interface has the index `other`.
+    pub fn of_everything(other: u32) -> Self {
+        let mut world = Self::new(6);
+        let Self { config, view } = &mut world;
+        view.interfaces.push(Interface { index: other, mac: Mac([0x02, 0, 0, 0, 1, 0xd1]), mtu: 1500 });
+        let far: Vec<Real> = (100..104).map(real).collect();
+        for (real, (interface, vlan)) in far.iter().zip([(other, 0), (INTERFACE, 20), (other, 30), (INTERFACE, 0)]) {
+            view.paths.insert(real.address, Way::By { interface, vlan });
+            view.macs.insert(real.address, Mac([0x02, 0, 0, 2, 0, vlan as u8 + 1]));
+        }
+        let [_, _, down, idle, here, _] = &mut config.pools[0].reals[..] else { return world };
+        idle.weight = 0;
+        view.set_health("web", down.address, Health::Down);
+        view.paths.insert(here.address, Way::Here);
+        view.interfaces[1].mtu = 120;
+        config.pools.push(Pool { name: "far".into(), ring_size: 401, reals: far, check: None });
+        config.director.peers = vec![PEER_ADDRESS];
+        view.macs.insert(PEER_ADDRESS, PEER);
+        let service = |name: &str, vip, ports, protocol, pool| {
+            let service = Service::new(name, vip, 1, protocol, pool);
+            Service { ports, ..service }
+        };
+        let range = Ports { first: 8000, last: 9000 };
+        config.services.extend([
+            service("range", VIP, range, Protocol::Tcp, 1),
+            Service {
+                affinity: Affinity::Source { bits: 24 },
+                ..service("any", ANY_VIP, Ports::ANY, Protocol::Tcp, 0)
+            },
+            Service { tracking: Tracking::Full, ..service("full", ANY_VIP, Ports::ANY, Protocol::Udp, 1) },
+            Service {
+                access: Some(denying("10.0.0.0/30")),
+                ..service("denying", VIP, Ports { first: 443, last: 443 }, Protocol::Tcp, 0)
+            },
+            Service {
+                access: Some(denying("::/126")),
+                affinity: Affinity::Source { bits: 127 },
+                ..service("denying6", VIP_6, range, Protocol::Tcp, 1)
+            },
+        ]);
+        world
     }
 
     /// The bench's: a hundred real servers.
@@ -73,13 +122,28 @@ impl World {
     }
 }
 
+fn address(index: u16) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from_bits(0x0a42_0100 + u32::from(index)))
+}
+
+fn real(index: u16) -> Real {
+    Real { name: format!("real{index}"), address: address(index), weight: 1 }
+}
+
+/// Everybody but these.
+fn denying(prefix: &str) -> AccessRules {
+    let denied: IpNet = prefix.parse().expect("a prefix");
+    let rest: IpNet = if denied.addr().is_ipv4() { "0.0.0.0/0" } else { "::/0" }.parse().expect("a prefix");
+    AccessRules { rules: [(denied, Access::Denied), (rest, Access::Allowed)].into() }
+}
+
 /// Loads an object, unpinned, and writes the world to its maps.
 ///
 /// # Errors
 /// Without root, or if the kernel refuses.
 pub fn load(object: &[u8], world: &World) -> Result<Kernel> {
     let mut kernel = Kernel::load_unpinned(object, &world.config.limits)?;
-    Reconciler::default().reconcile(&world.config, &world.view, &mut kernel)?;
+    Reconciler::default().reconcile(&world.config, &world.view, &mut kernel, Moment::default())?;
     Ok(kernel)
 }
 

@@ -174,7 +174,7 @@ impl Lab {
 
     /// XDP_TX on a veth delivers only if the peer runs an XDP program too.
     fn let_transmitted_frames_arrive(&self) -> Result<()> {
-        let limits = Limits { services: 1, reals: 1, ring_buckets: 251 };
+        let limits = Limits { services: 1, reals: 1, ring_buckets: 251, pins: 1024, access_prefixes: 1 };
         let pin = self.teardown.pin("pass")?;
         self.bridge.enter(move || {
             let mut kernel = Kernel::load_unpinned(&fixture::bench_object()?, &limits)?;

@@ -11,6 +11,8 @@ pub struct Packet {
     pub destination_mac: Mac,
     /// Ethernet source.
     pub source_mac: Mac,
+    /// VLAN tags, the outer first: type and control information.
+    pub tags: Vec<(u16, u16)>,
     /// IP source, of the family of the destination.
     pub source: IpAddr,
     /// IP destination.
@@ -23,6 +25,8 @@ pub struct Packet {
     pub destination_port: u16,
     /// Time to live, or hop limit.
     pub ttl: u8,
+    /// Flags of a TCP segment.
+    pub tcp_flags: u8,
     /// Words of IPv4 options (no-operations), 0 to 10.
     pub options: usize,
     /// IPv4: flags and fragment offset.
@@ -36,17 +40,24 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// The flag of a segment that opens a connection.
+    pub const SYN: u8 = 2;
+    /// The flag of all others.
+    pub const ACK: u8 = 16;
+
     /// A frame from a client to a service; over IPv4 it has 64 bytes with the FCS that is not in it.
     pub fn new(protocol: Protocol, source: (IpAddr, u16), destination: (IpAddr, u16)) -> Self {
         Self {
             destination_mac: crate::fixture::DIRECTOR,
             source_mac: crate::fixture::CLIENT,
+            tags: Vec::new(),
             source: source.0,
             destination: destination.0,
             protocol,
             source_port: source.1,
             destination_port: destination.1,
             ttl: 64,
+            tcp_flags: Self::ACK,
             options: 0,
             fragment: 0,
             extensions: Vec::new(),
@@ -57,7 +68,7 @@ impl Packet {
 
     /// The frame, with right lengths and IPv4 checksum; the transport checksum is left zero, nobody here reads it.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut frame = [self.destination_mac.0, self.source_mac.0].concat();
+        let mut frame = self.link_header();
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 frame.extend([0x08, 0x00]);
@@ -80,12 +91,13 @@ impl Packet {
             destination: self.source,
             source_port: self.destination_port,
             destination_port: self.source_port,
+            tags: Vec::new(),
             ..self.clone()
         };
         let mut quote = answer.bytes().split_off(14);
         quote.truncate(quoted);
         let body = [&[kind, 4, 0, 0, 0, 0, 5, 0x78], quote.as_slice()].concat();
-        let mut frame = [self.destination_mac.0, self.source_mac.0].concat();
+        let mut frame = self.link_header();
         match (router, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 frame.extend([0x08, 0x00]);
@@ -98,6 +110,11 @@ impl Packet {
         }
         frame.extend(body);
         frame
+    }
+
+    fn link_header(&self) -> Vec<u8> {
+        let tags = self.tags.iter().flat_map(|(kind, control)| [kind.to_be_bytes(), control.to_be_bytes()].concat());
+        [self.destination_mac.0, self.source_mac.0].concat().into_iter().chain(tags).collect()
     }
 
     fn ipv4(&self, source: &[u8], destination: &[u8]) -> Vec<u8> {
@@ -144,8 +161,8 @@ impl Packet {
     fn transport(&self) -> Vec<u8> {
         let mut bytes = [self.source_port.to_be_bytes(), self.destination_port.to_be_bytes()].concat();
         match self.protocol {
-            // Sequence, acknowledgement, five words long with ACK set, window, checksum, urgent pointer.
-            Protocol::Tcp => bytes.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]),
+            // Sequence, acknowledgement, five words long, flags, window, checksum, urgent pointer.
+            Protocol::Tcp => bytes.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, self.tcp_flags, 1, 0, 0, 0, 0, 0]),
             Protocol::Udp => bytes.extend([number(8 + self.payload), [0, 0]].concat()),
         }
         bytes.resize(bytes.len() + self.payload, 0);

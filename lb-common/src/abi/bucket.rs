@@ -45,7 +45,8 @@ impl RealId {
     }
 }
 
-/// Bits 0-47: the real server's MAC. Bits 48-61: its id. Bit 62: nobody can serve. Bit 63 is kept for tracking.
+/// Bits 0-47: the real server's MAC; 0 if it is this machine. Bits 48-61: its id. Bit 62: see [`Bucket::EXIT`]. Bit 63: see
+/// [`Bucket::TRACKED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Bucket(u64);
@@ -58,12 +59,52 @@ impl Bucket {
     /// Never written by the daemon: an array starts like this.
     pub const UNWRITTEN: Self = Self(0);
     /// Written, and no real server of the pool can serve.
-    pub const EMPTY: Self = Self(1 << 62);
+    pub const EMPTY: Self = Self(1);
+    /// Flows may be elsewhere than the owner says: look at the pins first.
+    pub const TRACKED: u64 = 1 << 63;
+    /// The way to the owner is not simply back out: look at its [`Exit`](super::Exit).
+    pub const EXIT: u64 = 1 << 62;
 
-    /// A bucket that sends its flows to `real`, reached at `mac`.
+    /// A bucket that sends its flows to `real`, reached at `mac`, out of the interface they came in by.
     #[inline(always)]
     pub const fn new(real: RealId, mac: Mac) -> Self {
         Self((real.0 as u64) << MAC_BITS | mac.to_word())
+    }
+
+    /// A bucket whose flows stay here: the real server is this machine.
+    #[inline(always)]
+    pub const fn local(real: RealId) -> Self {
+        Self((real.0 as u64) << MAC_BITS)
+    }
+
+    /// The same, for packets to look at the owner's exit.
+    #[must_use]
+    pub const fn with_exit(self) -> Self {
+        Self(self.0 | Self::EXIT)
+    }
+
+    /// The same, for packets to look at the pins.
+    #[must_use]
+    pub const fn tracked(self) -> Self {
+        Self(self.0 | Self::TRACKED)
+    }
+
+    /// Whether packets look at the pins.
+    #[inline(always)]
+    pub const fn is_tracked(self) -> bool {
+        self.0 & Self::TRACKED != 0
+    }
+
+    /// Whether packets look at the owner's exit.
+    #[inline(always)]
+    pub const fn has_exit(self) -> bool {
+        self.0 & Self::EXIT != 0
+    }
+
+    /// Whether the owner is this machine.
+    #[inline(always)]
+    pub const fn is_local(self) -> bool {
+        self.mac_word() == 0
     }
 
     /// The owner; `None` for [`EMPTY`](Self::EMPTY) and [`UNWRITTEN`](Self::UNWRITTEN).
@@ -103,11 +144,15 @@ mod tests {
         assert_eq!(bucket.real(), Some(real));
         assert_eq!(Mac::from_word(bucket.mac_word()), mac);
         assert_eq!(Bucket::from_word(bucket.to_word()), bucket);
+        let odd = bucket.tracked().with_exit();
+        assert_eq!((odd.real(), odd.mac_word()), (Some(real), bucket.mac_word()));
+        assert!(odd.is_tracked() && odd.has_exit() && !bucket.is_tracked() && !bucket.has_exit());
+        assert!(Bucket::local(real).is_local() && !bucket.is_local());
     }
 
     #[test]
     fn empty_and_unwritten_have_no_owner_and_differ() {
-        assert_eq!(Bucket::EMPTY.real(), None);
+        assert_eq!(Bucket::EMPTY.tracked().real(), None);
         assert_eq!(Bucket::UNWRITTEN.real(), None);
         assert_ne!(Bucket::EMPTY, Bucket::UNWRITTEN);
     }

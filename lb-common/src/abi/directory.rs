@@ -44,6 +44,8 @@ pub enum RealState {
     Down = 3,
     /// Does not serve; its MAC is not known yet.
     Unresolved = 4,
+    /// Gone from the config; keeps the flows it has until they end.
+    Draining = 5,
 }
 
 impl RealState {
@@ -54,6 +56,7 @@ impl RealState {
             2 => Some(Self::Up),
             3 => Some(Self::Down),
             4 => Some(Self::Unresolved),
+            5 => Some(Self::Draining),
             _ => None,
         }
     }
@@ -65,6 +68,7 @@ impl RealState {
             Self::Up => "up",
             Self::Down => "down",
             Self::Unresolved => "unresolved",
+            Self::Draining => "draining",
         }
     }
 
@@ -82,23 +86,31 @@ pub struct ServiceInfo {
     pub used: u64,
     /// The vip, network byte order; IPv4 in the first four bytes.
     pub vip: [u8; 16],
-    /// The port, host byte order.
+    /// The first port, host byte order.
     pub port: u16,
     /// [`Protocol`](super::Protocol) as its number.
     pub protocol: u8,
     /// [`Family`](super::Family) as its number.
     pub family: u8,
+    /// The last port, host byte order.
+    pub last_port: u16,
     /// Zero.
-    pub reserved: u32,
+    pub reserved: u16,
     /// [`RingRange`](super::RingRange) of the service's pool.
     pub ring: u64,
+    /// What the ring was made of; another number means another base.
+    pub signature: u64,
+    /// [`RingRange`](super::RingRange) of the ring before, as [`ServiceSlot::old_ring`](super::ServiceSlot::old_ring).
+    pub old_ring: u64,
+    /// When flows that have been silent since are given up: seconds of `CLOCK_MONOTONIC`; 0 if there is no old ring.
+    pub old_until: u64,
     /// The service's name in the config.
     pub name: Name,
     /// Its pool's name in the config.
     pub pool: Name,
 }
 
-const _: () = assert!(size_of::<ServiceInfo>() == 40 + 2 * NAME_BYTES);
+const _: () = assert!(size_of::<ServiceInfo>() == 64 + 2 * NAME_BYTES);
 
 /// What a [`RealId`](super::RealId) stands for: a real server of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

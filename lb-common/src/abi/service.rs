@@ -58,12 +58,15 @@ pub enum Family {
     V6 = 6,
 }
 
+const BLOCK_SHIFT: u32 = 27;
+
 /// What a packet is matched with: two words of address, one of port, protocol and family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceKey {
     /// The vip in network byte order, as two words loaded from memory.
     pub vip: [u64; 2],
-    /// Bits 0-15: the port as loaded from the packet. Bits 16-23: the protocol. Bits 24-31: the family.
+    /// Bits 0-15: the port as loaded from the packet. Bits 16-23: the protocol. Bits 24-26: the family. Bits 27-31: the
+    /// logarithm of the number of ports meant, whose lower bits are then 0 in the port.
     pub tail: u32,
 }
 
@@ -90,6 +93,14 @@ impl ServiceKey {
     pub const fn v6(vip: [u8; 16], port: [u8; 2], protocol: Protocol) -> Self {
         let words = u128::from_le_bytes(vip);
         Self::from_v6_words([words as u64, (words >> 64) as u64], u16::from_le_bytes(port), protocol)
+    }
+
+    /// The block of 2^`bits` ports that this key's port lies in.
+    #[inline(always)]
+    #[must_use]
+    pub const fn block(self, bits: u32) -> Self {
+        let port = (self.tail as u16).swap_bytes() & (0xffff_u32 << bits) as u16;
+        Self { vip: self.vip, tail: self.tail & 0x07ff_0000 | port.swap_bytes() as u32 | bits << BLOCK_SHIFT }
     }
 
     /// The slot within one half of the table, by multiply-shift hashing: `seed` is odd.
@@ -124,26 +135,34 @@ impl RingRange {
     }
 }
 
-/// One slot of the service table. Half a cache line.
+/// One slot of the service table, and of a cache line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct ServiceSlot {
     /// [`ServiceKey::vip`].
     pub vip: [u64; 2],
+    /// [`RingRange`] of the ring before the last change, as long as flows may be where it says; else 0. Written before
+    /// `ring`.
+    pub old_ring: u64,
     /// [`RingRange`].
     pub ring: u64,
-    /// Bits 0-31: [`ServiceKey::tail`]. Bits 32-47: [`ServiceId`]. Bits 48-63: flags, none yet.
+    /// What counts of a client's address, if the service asks for affinity by source: a mask as loaded from memory.
+    pub source_mask: [u64; 2],
+    /// Zero.
+    pub reserved: u64,
+    /// Bits 0-31: [`ServiceKey::tail`]. Bits 32-47: [`ServiceId`]. Bits 48-63: [`ServiceFlags`].
     ///
     /// The last word to be written and the first to be cleared: it alone says that the slot is taken.
     pub tail: u64,
 }
 
-const _: () = assert!(size_of::<ServiceSlot>() == 32);
+const _: () = assert!(size_of::<ServiceSlot>() == 64);
 
 impl ServiceSlot {
-    /// A slot that is taken.
-    pub const fn new(key: ServiceKey, service: ServiceId, ring: RingRange) -> Self {
-        Self { vip: key.vip, ring: ring.to_word(), tail: (service.0 as u64) << 32 | key.tail as u64 }
+    /// A slot that is taken, of flows that are told apart by all five fields.
+    pub const fn new(key: ServiceKey, service: ServiceId, flags: ServiceFlags, ring: RingRange) -> Self {
+        let tail = flags.0 | (service.0 as u64) << 32 | key.tail as u64;
+        Self { vip: key.vip, old_ring: 0, ring: ring.to_word(), source_mask: [0; 2], reserved: 0, tail }
     }
 
     /// Whether this slot is taken by just this key.
@@ -158,9 +177,51 @@ impl ServiceSlot {
         ServiceId::new((self.tail >> 32) as u16)
     }
 
+    /// What else is to be done for its packets.
+    #[inline(always)]
+    pub const fn flags(&self) -> ServiceFlags {
+        ServiceFlags(self.tail & ServiceFlags::ALL)
+    }
+
     /// The ring.
     #[inline(always)]
     pub const fn ring(&self) -> RingRange {
         RingRange::from_word(self.ring)
+    }
+
+    /// `None` if no flow is where an older ring says.
+    #[inline(always)]
+    pub const fn old_ring(&self) -> Option<RingRange> {
+        if self.old_ring == 0 { None } else { Some(RingRange::from_word(self.old_ring)) }
+    }
+}
+
+/// What a service asks for beyond what all do; bits of [`ServiceSlot::tail`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceFlags(pub u64);
+
+impl ServiceFlags {
+    /// Affinity by source.
+    pub const BY_SOURCE: Self = Self(1 << 48);
+    /// It has an access list: the first of its two.
+    pub const ACCESS: Self = Self(1 << 49);
+    /// The second of its two, rather.
+    pub const SECOND_LIST: Self = Self(1 << 50);
+    /// This machine is one of its real servers, so a frame from another director stays here.
+    pub const LOCAL: Self = Self(1 << 51);
+    /// Every flow is pinned. The same bit as [`Bucket::TRACKED`](super::Bucket::TRACKED).
+    pub const FULL: Self = Self(super::Bucket::TRACKED);
+    const ALL: u64 = 0xffff << 48;
+
+    /// With those of `other`.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether it has all of `other`.
+    #[inline(always)]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
     }
 }

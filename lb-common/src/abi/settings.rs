@@ -1,6 +1,6 @@
 //! What every packet needs to know: one value, all of it in cache.
 
-use super::limits::MAX_OWN_MACS;
+use super::limits::{MAX_INTERFACES, MAX_PEERS};
 use crate::hash::FlowKey;
 
 /// The one value of the settings map.
@@ -18,8 +18,18 @@ pub struct Settings {
     pub hash_seed: u64,
     /// The key of the flow hash, from [`FlowKey::from_seed`] of the seed above.
     pub flow_key: FlowKey,
-    /// The MACs of the interfaces we are attached to, as [`Mac::to_word`](super::Mac::to_word); unused ones are 0.
-    pub own_macs: [u64; MAX_OWN_MACS],
+    /// Bit n: some service has a block of 2^n ports, n from 1 to 16.
+    pub port_blocks: u64,
+    /// The number of sets of pins less one; the number is a power of two.
+    pub pin_mask: u64,
+    /// A pin is live for so many ticks after its flow was last seen.
+    pub idle_ticks: u64,
+    /// The MACs of our interfaces, as [`Mac::to_word`](super::Mac::to_word); unused ones are 0.
+    pub own_macs: [u64; MAX_INTERFACES],
+    /// The indexes of the same interfaces.
+    pub interfaces: [u64; MAX_INTERFACES],
+    /// The MACs of the other directors; unused ones are 0.
+    pub peer_macs: [u64; MAX_PEERS],
 }
 
-const _: () = assert!(size_of::<Settings>() == 8 * (5 + 10 + MAX_OWN_MACS));
+const _: () = assert!(size_of::<Settings>() == 8 * (5 + 10 + 3 + 2 * MAX_INTERFACES + MAX_PEERS));

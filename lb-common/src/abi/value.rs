@@ -2,7 +2,8 @@
 //! says that the two agree.
 
 use super::directory::{Name, RealInfo, ServiceInfo};
-use super::limits::{MAX_OWN_MACS, NAME_BYTES};
+use super::limits::{MAX_INTERFACES, MAX_PEERS, NAME_BYTES};
+use super::real::RealSlot;
 use super::service::ServiceSlot;
 use super::settings::Settings;
 use crate::hash::FlowKey;
@@ -10,7 +11,10 @@ use crate::hash::FlowKey;
 /// A map's value as a row of 64-bit words, first word first.
 pub trait Value: Sized {
     /// The array of words.
-    type Words: AsRef<[u64]> + AsMut<[u64]> + Default;
+    type Words: AsRef<[u64]> + AsMut<[u64]>;
+
+    /// As a map holds it that was never written.
+    const ZEROS: Self::Words;
 
     /// As the map holds it.
     fn to_words(&self) -> Self::Words;
@@ -19,101 +23,180 @@ pub trait Value: Sized {
     fn from_words(words: &Self::Words) -> Self;
 }
 
-const NAME_WORDS: usize = NAME_BYTES / 8;
-const INFO_WORDS: usize = 5 + 2 * NAME_WORDS;
+/// Hands out the words of a value one after the other.
+struct Words<'a>(&'a [u64]);
 
-impl Value for Settings {
-    type Words = [u64; 15 + MAX_OWN_MACS];
-
-    fn to_words(&self) -> Self::Words {
-        let Self { version, active_half, slot_seeds, hash_seed, flow_key: FlowKey(key), own_macs } = self;
-        let mut words = Self::Words::default();
-        words[..5].copy_from_slice(&[*version, *active_half, slot_seeds[0], slot_seeds[1], *hash_seed]);
-        words[5..15].copy_from_slice(key);
-        words[15..].copy_from_slice(own_macs);
+impl Words<'_> {
+    /// Zeros beyond the end, where the types below never go.
+    fn take<const N: usize>(&mut self) -> [u64; N] {
+        let mut words = [0; N];
+        let (taken, rest) = self.0.split_at(N.min(self.0.len()));
+        words[..taken.len()].copy_from_slice(taken);
+        self.0 = rest;
         words
     }
 
-    fn from_words(words: &Self::Words) -> Self {
-        let [version, active_half, seed_0, seed_1, hash_seed, rest @ ..] = *words;
-        let (mut key, mut own_macs) = ([0; 10], [0; MAX_OWN_MACS]);
-        key.copy_from_slice(&rest[..10]);
-        own_macs.copy_from_slice(&rest[10..]);
-        Self { version, active_half, slot_seeds: [seed_0, seed_1], hash_seed, flow_key: FlowKey(key), own_macs }
+    fn name(&mut self) -> Name {
+        let mut bytes = [0; NAME_BYTES];
+        for (bytes, word) in bytes.chunks_exact_mut(8).zip(self.take::<NAME_WORDS>()) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        Name(bytes)
+    }
+
+    fn address(&mut self) -> [u8; 16] {
+        let [low, high] = self.take();
+        (u128::from(high) << 64 | u128::from(low)).to_le_bytes()
     }
 }
 
-impl Value for ServiceSlot {
-    type Words = [u64; 4];
-
-    fn to_words(&self) -> Self::Words {
-        let Self { vip, ring, tail } = *self;
-        [vip[0], vip[1], ring, tail]
+/// Lays parts into the words of a value one after the other.
+fn lay<const N: usize>(parts: &[&[u64]]) -> [u64; N] {
+    let mut words = [0; N];
+    for (word, part) in words.iter_mut().zip(parts.iter().flat_map(|part| part.iter())) {
+        *word = *part;
     }
-
-    fn from_words(&[vip_0, vip_1, ring, tail]: &Self::Words) -> Self {
-        Self { vip: [vip_0, vip_1], ring, tail }
-    }
+    words
 }
 
-impl Value for ServiceInfo {
-    type Words = [u64; INFO_WORDS];
+const NAME_WORDS: usize = NAME_BYTES / 8;
+const SETTINGS_WORDS: usize = size_of::<Settings>() / 8;
+const SERVICE_WORDS: usize = size_of::<ServiceInfo>() / 8;
+const REAL_WORDS: usize = size_of::<RealInfo>() / 8;
 
-    fn to_words(&self) -> Self::Words {
-        let Self { used, vip, port, protocol, family, reserved, ring, name, pool } = self;
-        let numbers =
-            u64::from(*port) | u64::from(*protocol) << 16 | u64::from(*family) << 24 | u64::from(*reserved) << 32;
-        info_words(*used, vip, numbers, *ring, [name, pool])
-    }
-
-    fn from_words(words: &Self::Words) -> Self {
-        let (used, vip, numbers, ring, [name, pool]) = info_parts(words);
-        let [port, protocol_family, ..] = u16s(numbers);
-        let [protocol, family] = protocol_family.to_le_bytes();
-        Self { used, vip, port, protocol, family, reserved: (numbers >> 32) as u32, ring, name, pool }
-    }
-}
-
-impl Value for RealInfo {
-    type Words = [u64; INFO_WORDS];
-
-    fn to_words(&self) -> Self::Words {
-        let Self { used, address, weight, family, state, reserved, mac, name, pool } = self;
-        let numbers =
-            u64::from(*weight) | u64::from(*family) << 32 | u64::from(*state) << 40 | u64::from(*reserved) << 48;
-        info_words(*used, address, numbers, *mac, [name, pool])
-    }
-
-    fn from_words(words: &Self::Words) -> Self {
-        let (used, address, numbers, mac, [name, pool]) = info_parts(words);
-        let [_, _, family_state, reserved] = u16s(numbers);
-        let [family, state] = family_state.to_le_bytes();
-        Self { used, address, weight: numbers as u32, family, state, reserved, mac, name, pool }
-    }
-}
-
-fn info_words(used: u64, address: &[u8; 16], numbers: u64, word: u64, names: [&Name; 2]) -> [u64; INFO_WORDS] {
-    let mut words = [0; INFO_WORDS];
-    let address = u128::from_le_bytes(*address);
-    words[..5].copy_from_slice(&[used, address as u64, (address >> 64) as u64, numbers, word]);
-    let bytes = names.iter().flat_map(|name| name.0.chunks_exact(8));
-    for (word, bytes) in words[5..].iter_mut().zip(bytes) {
+fn name_words(name: &Name) -> [u64; NAME_WORDS] {
+    let mut words = [0; NAME_WORDS];
+    for (word, bytes) in words.iter_mut().zip(name.0.chunks_exact(8)) {
         *word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
     }
     words
 }
 
-fn info_parts(words: &[u64; INFO_WORDS]) -> (u64, [u8; 16], u64, u64, [Name; 2]) {
-    let [used, low, high, numbers, word, ..] = *words;
-    let address = (u128::from(high) << 64 | u128::from(low)).to_le_bytes();
-    let name = |from: usize| {
-        let mut bytes = [0; NAME_BYTES];
-        for (bytes, word) in bytes.chunks_exact_mut(8).zip(&words[from..]) {
-            bytes.copy_from_slice(&word.to_le_bytes());
+fn address_words(address: &[u8; 16]) -> [u64; 2] {
+    let address = u128::from_le_bytes(*address);
+    [address as u64, (address >> 64) as u64]
+}
+
+impl Value for Settings {
+    type Words = [u64; SETTINGS_WORDS];
+    const ZEROS: Self::Words = [0; SETTINGS_WORDS];
+
+    fn to_words(&self) -> Self::Words {
+        let Self { version, active_half, slot_seeds, hash_seed, flow_key: FlowKey(key), .. } = self;
+        let Self { port_blocks, pin_mask, idle_ticks, own_macs, interfaces, peer_macs, .. } = self;
+        let first = [*version, *active_half, slot_seeds[0], slot_seeds[1], *hash_seed];
+        lay(&[&first, key, &[*port_blocks, *pin_mask, *idle_ticks], own_macs, interfaces, peer_macs])
+    }
+
+    fn from_words(words: &Self::Words) -> Self {
+        let mut words = Words(words);
+        let [version, active_half, seed_0, seed_1, hash_seed] = words.take();
+        let flow_key = FlowKey(words.take());
+        let [port_blocks, pin_mask, idle_ticks] = words.take();
+        let own_macs = words.take::<MAX_INTERFACES>();
+        let (interfaces, peer_macs) = (words.take(), words.take::<MAX_PEERS>());
+        let slot_seeds = [seed_0, seed_1];
+        Self {
+            version,
+            active_half,
+            slot_seeds,
+            hash_seed,
+            flow_key,
+            port_blocks,
+            pin_mask,
+            idle_ticks,
+            own_macs,
+            interfaces,
+            peer_macs,
         }
-        Name(bytes)
-    };
-    (used, address, numbers, word, [name(5), name(5 + NAME_WORDS)])
+    }
+}
+
+impl Value for ServiceSlot {
+    type Words = [u64; 8];
+    const ZEROS: Self::Words = [0; 8];
+
+    fn to_words(&self) -> Self::Words {
+        let Self { vip, old_ring, ring, source_mask, reserved, tail } = *self;
+        [vip[0], vip[1], old_ring, ring, source_mask[0], source_mask[1], reserved, tail]
+    }
+
+    fn from_words(&[vip_0, vip_1, old_ring, ring, mask_0, mask_1, reserved, tail]: &Self::Words) -> Self {
+        Self { vip: [vip_0, vip_1], old_ring, ring, source_mask: [mask_0, mask_1], reserved, tail }
+    }
+}
+
+impl Value for RealSlot {
+    type Words = [u64; 2];
+    const ZEROS: Self::Words = [0; 2];
+
+    fn to_words(&self) -> Self::Words {
+        [self.owner, self.exit]
+    }
+
+    fn from_words(&[owner, exit]: &Self::Words) -> Self {
+        Self { owner, exit }
+    }
+}
+
+impl Value for ServiceInfo {
+    type Words = [u64; SERVICE_WORDS];
+    const ZEROS: Self::Words = [0; SERVICE_WORDS];
+
+    fn to_words(&self) -> Self::Words {
+        let Self { used, vip, port, protocol, family, last_port, reserved, .. } = self;
+        let Self { ring, signature, old_ring, old_until, name, pool, .. } = self;
+        let low = u64::from(*port) | u64::from(*protocol) << 16 | u64::from(*family) << 24;
+        let numbers = low | u64::from(*last_port) << 32 | u64::from(*reserved) << 48;
+        let rings = [numbers, *ring, *signature, *old_ring, *old_until];
+        lay(&[&[*used], &address_words(vip), &rings, &name_words(name), &name_words(pool)])
+    }
+
+    fn from_words(words: &Self::Words) -> Self {
+        let mut words = Words(words);
+        let ([used], vip) = (words.take(), words.address());
+        let [numbers, ring, signature, old_ring, old_until] = words.take();
+        let (name, pool) = (words.name(), words.name());
+        let [port, protocol_family, last_port, reserved] = u16s(numbers);
+        let [protocol, family] = protocol_family.to_le_bytes();
+        Self {
+            used,
+            vip,
+            port,
+            protocol,
+            family,
+            last_port,
+            reserved,
+            ring,
+            signature,
+            old_ring,
+            old_until,
+            name,
+            pool,
+        }
+    }
+}
+
+impl Value for RealInfo {
+    type Words = [u64; REAL_WORDS];
+    const ZEROS: Self::Words = [0; REAL_WORDS];
+
+    fn to_words(&self) -> Self::Words {
+        let Self { used, address, weight, family, state, reserved, mac, name, pool } = self;
+        let high = u64::from(*family) | u64::from(*state) << 8 | u64::from(*reserved) << 16;
+        let numbers = [u64::from(*weight) | high << 32, *mac];
+        lay(&[&[*used], &address_words(address), &numbers, &name_words(name), &name_words(pool)])
+    }
+
+    fn from_words(words: &Self::Words) -> Self {
+        let mut words = Words(words);
+        let ([used], address) = (words.take(), words.address());
+        let [numbers, mac] = words.take();
+        let (name, pool) = (words.name(), words.name());
+        let [_, _, family_state, reserved] = u16s(numbers);
+        let [family, state] = family_state.to_le_bytes();
+        Self { used, address, weight: numbers as u32, family, state, reserved, mac, name, pool }
+    }
 }
 
 fn u16s(word: u64) -> [u16; 4] {
@@ -143,13 +226,35 @@ mod tests {
             slot_seeds: [3, 4],
             hash_seed: 5,
             flow_key: FlowKey(core::array::from_fn(|i| 6 + i as u64)),
+            port_blocks: 16,
+            pin_mask: 17,
+            idle_ticks: 18,
             own_macs,
+            interfaces: core::array::from_fn(|i| 200 + i as u64),
+            peer_macs: core::array::from_fn(|i| 300 + i as u64),
         });
-        check(ServiceSlot { vip: [1, 2], ring: 3, tail: 4 });
+        check(ServiceSlot { vip: [1, 2], old_ring: 3, ring: 4, source_mask: [5, 6], reserved: 7, tail: 8 });
+        check(RealSlot { owner: 1, exit: 2 });
         let (name, pool) = (Name::new("web"), Name::new(&"p".repeat(64)));
         let address = core::array::from_fn(|i| i as u8 + 1);
         let (port, protocol, family, ring) = (0x1234, 6, 4, 77);
-        check(ServiceInfo { used: 1, vip: address, port, protocol, family, reserved: 0x5678_9abc, ring, name, pool });
+        let (last_port, reserved, signature, old_ring, old_until) = (0x5678, 0x9abc, 78, 79, 80);
+        let vip = address;
+        check(ServiceInfo {
+            used: 1,
+            vip,
+            port,
+            protocol,
+            family,
+            last_port,
+            reserved,
+            ring,
+            signature,
+            old_ring,
+            old_until,
+            name,
+            pool,
+        });
         let (weight, state, reserved, mac) = (0x0102_0304, 3, 0x0506, 0xffee);
         check(RealInfo { used: 1, address, weight, family, state, reserved, mac, name, pool });
     }

@@ -3,13 +3,16 @@
 use super::Tables;
 use super::flow::Flow;
 use crate::abi::limits::SERVICE_SLOTS;
-use crate::abi::{RingRange, ServiceId, Settings, VERSION};
+use crate::abi::{Access, AccessList, RingRange, ServiceFlags, ServiceId, ServiceKey, ServiceSlot, Settings, VERSION};
 use crate::reason::Reason;
-use crate::wire::{Cursor, Ethernet};
+use crate::wire::{Ethernet, Frame};
 
 /// The service that a flow belongs to.
 pub struct Matched {
+    /// The slot that says so.
+    pub slot: u32,
     pub service: ServiceId,
+    pub flags: ServiceFlags,
     pub ring: RingRange,
 }
 
@@ -19,23 +22,81 @@ pub fn classify<F: Flow, T: Tables>(flow: &F, settings: &Settings, tables: &T) -
     if settings.version != VERSION as u64 {
         return Err(Reason::NotConfigured);
     }
-    let half = (settings.active_half & 1) as usize;
     let key = flow.service_key();
-    let index = half as u32 * SERVICE_SLOTS + key.slot(settings.slot_seeds[half]);
+    let index = place(key, settings);
     let slot = tables.slot(index).ok_or(Reason::NoService)?;
-    if !slot.matches(key) {
+    if slot.matches(key) {
+        return matched(index, slot);
+    }
+    if settings.port_blocks == 0 {
         return Err(Reason::NoService);
     }
+    let index = tables.find_block(key).ok_or(Reason::NoService)?;
+    matched(index, tables.slot(index).ok_or(Reason::NoService)?)
+}
+
+/// Index of the only slot that a key can be in.
+#[inline(always)]
+const fn place(key: ServiceKey, settings: &Settings) -> u32 {
+    let half = (settings.active_half & 1) as usize;
+    half as u32 * SERVICE_SLOTS + key.slot(settings.slot_seeds[half])
+}
+
+#[inline(always)]
+fn matched(index: u32, slot: &ServiceSlot) -> Result<Matched, Reason> {
     let service = slot.service().ok_or(Reason::NoService)?;
-    Ok(Matched { service, ring: slot.ring() })
+    Ok(Matched { slot: index, service, flags: slot.flags(), ring: slot.ring() })
+}
+
+/// The slot of a service of several ports: they are kept as aligned blocks of 2^n ports, and the smallest that has the
+/// key's port is meant.
+#[inline(always)]
+pub fn find_block<T: Tables>(key: ServiceKey, tables: &T) -> Option<u32> {
+    let settings = tables.settings()?;
+    for bits in 1..=16 {
+        if settings.port_blocks >> bits & 1 == 0 {
+            continue;
+        }
+        let block = key.block(bits);
+        let index = place(block, settings);
+        if tables.slot(index)?.matches(block) {
+            return Some(index);
+        }
+    }
+    None
 }
 
 /// Our own MAC that the frame was sent to. A frame for another machine reaches us when a switch floods it or the
 /// interface is promiscuous; to forward it would duplicate it.
 #[inline(always)]
-pub fn addressed_to_us<P: Cursor + ?Sized>(packet: &P, settings: &Settings) -> Result<u64, Reason> {
-    let destination = packet.load::<u64>(Ethernet::DESTINATION).ok_or(Reason::NotBalanced)? & MAC_MASK;
+pub fn addressed_to_us<P: Frame + ?Sized>(frame: &P, settings: &Settings) -> Result<u64, Reason> {
+    let destination = frame.load_front::<u64>(Ethernet::DESTINATION).ok_or(Reason::NotBalanced)? & MAC_MASK;
     if destination != 0 && settings.own_macs.contains(&destination) { Ok(destination) } else { Err(Reason::Overheard) }
+}
+
+/// What another director sends to a real server that is this machine has been chosen already: to choose again is to play
+/// ping-pong.
+#[inline(always)]
+pub fn chosen_already<P: Frame + ?Sized>(frame: &P, flags: ServiceFlags, settings: &Settings) -> Result<(), Reason> {
+    if !flags.has(ServiceFlags::LOCAL) {
+        return Ok(());
+    }
+    let source = frame.load_front::<u64>(Ethernet::DESTINATION + 4).ok_or(Reason::NotBalanced)? >> 16;
+    if source != 0 && settings.peer_macs.contains(&source) { Err(Reason::Local) } else { Ok(()) }
+}
+
+/// Asks the service's access list, if it has one.
+#[inline(always)]
+pub fn let_in<F: Flow, T: Tables>(flow: &F, matched: &Matched, tables: &T) -> Result<(), Reason> {
+    if !matched.flags.has(ServiceFlags::ACCESS) {
+        return Ok(());
+    }
+    let list = AccessList::new(matched.service, matched.flags.has(ServiceFlags::SECOND_LIST));
+    match tables.access(list, flow.client()) {
+        Some(value) if Access::denies(value) => Err(Reason::AccessDenied),
+        // A list always has an entry for the rest; what is missing is a defect of ours, and no reason to drop.
+        _ => Ok(()),
+    }
 }
 
 const MAC_MASK: u64 = (1 << 48) - 1;

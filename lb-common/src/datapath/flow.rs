@@ -1,7 +1,7 @@
 //! What the later stages need to know of a packet, whatever its family.
 
-use crate::abi::{FragmentKey, ServiceKey};
-use crate::hash::FlowKey;
+use crate::abi::ServiceKey;
+use crate::hash::{FlowHash, FlowKey};
 use crate::reason::Reason;
 use crate::wire::Cursor;
 
@@ -22,20 +22,27 @@ pub trait Flow {
     fn service_key(&self) -> ServiceKey;
 
     /// Its keyed hash.
-    fn hash(&self, key: &FlowKey) -> u32;
+    fn hash(&self, key: &FlowKey) -> FlowHash;
+
+    /// The client's address, as loaded; IPv4 in the first word.
+    fn client(&self) -> [u64; 2];
+
+    /// Whether it is the first packet of its flow, as far as one can tell: a TCP segment that opens a connection, any UDP
+    /// packet.
+    fn begins<P: Cursor + ?Sized>(&self, packet: &P) -> bool;
 
     /// Which part of a packet it is.
     fn part(&self) -> Part;
 
-    /// What the fragments of the packet with this identification are remembered by.
-    fn fragment_key(&self, id: u32) -> FragmentKey;
+    /// A hash of what the fragments of the packet with this identification share.
+    fn fragment_hash(&self, id: u32, key: &FlowKey) -> FlowHash;
 
     /// What it is counted as when it is sent on.
     fn sent_as(&self) -> Reason;
 
-    /// Whether it may be sent on, now that it is known to be ours.
+    /// Whether its lengths and checksum are right, now that it is known to be ours.
     fn judge<P: Cursor + ?Sized>(&self, packet: &P) -> Result<(), Reason>;
 
-    /// Takes one from its time to live, which is at least two. `None` if the frame is too short, which parsing excluded.
-    fn age<P: Cursor + ?Sized>(&self, packet: &mut P) -> Option<()>;
+    /// Takes one from its time to live. An error if that may not be, or if the frame is too short, which parsing excluded.
+    fn age<P: Cursor + ?Sized>(&self, packet: &mut P) -> Result<(), Reason>;
 }

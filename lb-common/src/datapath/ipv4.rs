@@ -1,10 +1,10 @@
 //! IPv4: TCP, UDP, fragments of both, and ICMP errors about either.
 
 use super::flow::{Flow, Part};
-use crate::abi::{Family, FragmentKey, Protocol, ServiceKey};
-use crate::hash::FlowKey;
+use crate::abi::{Protocol, ServiceKey};
+use crate::hash::{FlowHash, FlowKey};
 use crate::reason::Reason;
-use crate::wire::{Cursor, Ethernet, Icmp, Ipv4, Ports, transport_header};
+use crate::wire::{Cursor, Ethernet, Icmp, Ipv4, Ports, TcpFlags, transport_header};
 
 /// The header of the packet itself, five words as loaded on a little-endian machine.
 struct Header {
@@ -145,8 +145,21 @@ impl Flow for Ipv4Flow {
     }
 
     #[inline(always)]
-    fn hash(&self, key: &FlowKey) -> u32 {
+    fn hash(&self, key: &FlowKey) -> FlowHash {
         key.v4(self.source, self.destination, self.ports.0)
+    }
+
+    #[inline(always)]
+    fn client(&self) -> [u64; 2] {
+        [self.source as u64, 0]
+    }
+
+    #[inline(always)]
+    fn begins<P: Cursor + ?Sized>(&self, packet: &P) -> bool {
+        match self.protocol {
+            Protocol::Tcp => packet.load(self.header.payload() + TcpFlags::OFFSET).is_some_and(TcpFlags::opens),
+            Protocol::Udp => true,
+        }
     }
 
     #[inline(always)]
@@ -162,10 +175,8 @@ impl Flow for Ipv4Flow {
     }
 
     #[inline(always)]
-    fn fragment_key(&self, id: u32) -> FragmentKey {
-        let Header { source, destination, .. } = self.header;
-        let kind = self.protocol as u32 | (Family::V4 as u32) << 8;
-        FragmentKey { source: [source as u64, 0], destination: [destination as u64, 0], id, kind }
+    fn fragment_hash(&self, id: u32, key: &FlowKey) -> FlowHash {
+        key.v4(self.header.source, self.header.destination, id | (self.protocol as u32) << 16)
     }
 
     #[inline(always)]
@@ -175,24 +186,24 @@ impl Flow for Ipv4Flow {
 
     #[inline(always)]
     fn judge<P: Cursor + ?Sized>(&self, packet: &P) -> Result<(), Reason> {
-        let Header { first, ttl, .. } = self.header;
+        let first = self.header.first;
         let total = ((first >> 16) as u16).swap_bytes() as usize;
         // A frame may be longer than its packet: short ones are padded to 60 bytes.
         if total < header_words(first) * 4 + self.least_payload || Ethernet::LEN + total > packet.length() {
             return Err(Reason::BadLength);
         }
-        if ttl & 0xff < 2 {
-            return Err(Reason::TtlExpired);
-        }
         if self.header.sums_up(packet) == Some(true) { Ok(()) } else { Err(Reason::BadChecksum) }
     }
 
     #[inline(always)]
-    fn age<P: Cursor + ?Sized>(&self, packet: &mut P) -> Option<()> {
+    fn age<P: Cursor + ?Sized>(&self, packet: &mut P) -> Result<(), Reason> {
+        if self.header.ttl & 0xff < 2 {
+            return Err(Reason::TtlExpired);
+        }
         // RFC 1624: the time to live is the first byte of its 16-bit word; one less there is one more in the sum, in
         // whatever byte order it is kept.
         let checksum = (self.header.ttl >> 16) + 1;
         let checksum = checksum + (checksum >= 0xffff) as u32;
-        packet.store::<u32>(Ipv4::TTL, (checksum << 16) | ((self.header.ttl & 0xffff) - 1))
+        packet.store::<u32>(Ipv4::TTL, (checksum << 16) | ((self.header.ttl & 0xffff) - 1)).ok_or(Reason::BadLength)
     }
 }

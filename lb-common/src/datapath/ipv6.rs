@@ -1,10 +1,10 @@
 //! IPv6: TCP, UDP, fragments of both, and ICMPv6 errors about either, behind a few extension headers at most.
 
 use super::flow::{Flow, Part};
-use crate::abi::{Family, FragmentKey, Protocol, ServiceKey};
-use crate::hash::FlowKey;
+use crate::abi::{Protocol, ServiceKey};
+use crate::hash::{FlowHash, FlowKey};
 use crate::reason::Reason;
-use crate::wire::{Cursor, Ethernet, Icmp, Ipv6, Ports, transport_header};
+use crate::wire::{Cursor, Ethernet, Icmp, Ipv6, Ports, TcpFlags, transport_header};
 
 /// A packet and the flow that it belongs to: its own, or the one that it reports an error of. Addresses and ports as
 /// loaded on a little-endian machine.
@@ -13,10 +13,11 @@ pub struct Ipv6Flow {
     destination: [u64; 2],
     ports: Ports,
     protocol: Protocol,
-    hop_limit: u8,
-    /// Of the fixed header: bytes that follow it.
-    payload_length: usize,
-    /// Where the transport header, or ICMPv6's, must have ended.
+    /// Payload length, next header, hop limit, from the lowest byte up.
+    lengths: u32,
+    /// Where the transport header begins, or ICMPv6's.
+    upper: usize,
+    /// Where that header must have ended.
     least_end: usize,
     part: Part,
     sent_as: Reason,
@@ -40,7 +41,7 @@ impl Ipv6Flow {
     fn load<P: Cursor + ?Sized>(packet: &P) -> Option<Self> {
         // The last word first: its bounds are those of the whole header, so one check does for all.
         packet.load::<u64>(Ipv6::DESTINATION + 8)?;
-        (packet.load::<u8>(Ipv6::VERSION)? >> 4 == 6).then_some(())?;
+        (packet.load::<u16>(Ipv6::VERSION)? & 0xf0 == 0x60).then_some(())?;
         let lengths: u32 = packet.load(Ipv6::PAYLOAD_LENGTH)?;
         let upper = walk(packet, (lengths >> 16) as u8)?;
         let flow = match (upper.part, Protocol::new(upper.number)) {
@@ -49,8 +50,7 @@ impl Ipv6Flow {
             (Part::Whole, None) => Self::quoted(packet, &upper)?,
             _ => return None,
         };
-        let payload_length = (lengths as u16).swap_bytes() as usize;
-        Some(Self { hop_limit: (lengths >> 24) as u8, payload_length, ..flow })
+        Some(Self { lengths, ..flow })
     }
 
     #[inline(always)]
@@ -60,8 +60,8 @@ impl Ipv6Flow {
             destination: address(packet, Ipv6::DESTINATION)?,
             ports: Ports(0),
             protocol,
-            hop_limit: 0,
-            payload_length: 0,
+            lengths: 0,
+            upper: upper.offset,
             least_end: upper.offset + 1,
             part: upper.part,
             sent_as: Reason::Forwarded,
@@ -75,8 +75,8 @@ impl Ipv6Flow {
             destination: address(packet, Ipv6::DESTINATION)?,
             ports: Ports(packet.load(upper.offset)?),
             protocol,
-            hop_limit: 0,
-            payload_length: 0,
+            lengths: 0,
+            upper: upper.offset,
             least_end: upper.offset + transport_header(protocol),
             part: upper.part,
             sent_as: Reason::Forwarded,
@@ -100,8 +100,8 @@ impl Ipv6Flow {
             destination,
             ports: Ports(packet.load(quote + Ipv6::PAYLOAD)?).reversed(),
             protocol,
-            hop_limit: 0,
-            payload_length: 0,
+            lengths: 0,
+            upper: upper.offset,
             least_end: quote + Ipv6::PAYLOAD + Icmp::QUOTED_TRANSPORT,
             part: Part::Whole,
             sent_as: Reason::IcmpError,
@@ -163,8 +163,21 @@ impl Flow for Ipv6Flow {
     }
 
     #[inline(always)]
-    fn hash(&self, key: &FlowKey) -> u32 {
+    fn hash(&self, key: &FlowKey) -> FlowHash {
         key.v6(self.source, self.destination, self.ports.0)
+    }
+
+    #[inline(always)]
+    fn client(&self) -> [u64; 2] {
+        self.source
+    }
+
+    #[inline(always)]
+    fn begins<P: Cursor + ?Sized>(&self, packet: &P) -> bool {
+        match self.protocol {
+            Protocol::Tcp => packet.load_checked(self.upper + TcpFlags::OFFSET).is_some_and(TcpFlags::opens),
+            Protocol::Udp => true,
+        }
     }
 
     #[inline(always)]
@@ -173,8 +186,8 @@ impl Flow for Ipv6Flow {
     }
 
     #[inline(always)]
-    fn fragment_key(&self, id: u32) -> FragmentKey {
-        FragmentKey { source: self.source, destination: self.destination, id, kind: (Family::V6 as u32) << 8 }
+    fn fragment_hash(&self, id: u32, key: &FlowKey) -> FlowHash {
+        key.v6(self.source, self.destination, id)
     }
 
     #[inline(always)]
@@ -184,15 +197,16 @@ impl Flow for Ipv6Flow {
 
     #[inline(always)]
     fn judge<P: Cursor + ?Sized>(&self, packet: &P) -> Result<(), Reason> {
-        let end = Ipv6::PAYLOAD + self.payload_length;
-        if end > packet.length() || self.least_end > end {
-            return Err(Reason::BadLength);
-        }
-        if self.hop_limit < 2 { Err(Reason::TtlExpired) } else { Ok(()) }
+        let end = Ipv6::PAYLOAD + (self.lengths as u16).swap_bytes() as usize;
+        if end > packet.length() || self.least_end > end { Err(Reason::BadLength) } else { Ok(()) }
     }
 
     #[inline(always)]
-    fn age<P: Cursor + ?Sized>(&self, packet: &mut P) -> Option<()> {
-        packet.store::<u8>(Ipv6::HOP_LIMIT, self.hop_limit - 1)
+    fn age<P: Cursor + ?Sized>(&self, packet: &mut P) -> Result<(), Reason> {
+        let hop_limit = self.lengths >> 24;
+        if hop_limit < 2 {
+            return Err(Reason::TtlExpired);
+        }
+        packet.store::<u32>(Ipv6::PAYLOAD_LENGTH, self.lengths - (1 << 24)).ok_or(Reason::BadLength)
     }
 }

@@ -1,10 +1,13 @@
-//! Flow to real server: one bucket of the service's ring.
+//! Flow to real server: one bucket of the service's ring, and a look at the pins if the bucket says so.
 
 use super::Tables;
+use super::classify::Matched;
 use super::flow::Flow;
-use crate::abi::{Bucket, RealId, RingRange, Settings};
+use super::track::{Stage, Tracked};
+use crate::abi::{Bucket, RealId, ServiceFlags};
 use crate::hash::reduce;
 use crate::reason::Reason;
+use crate::wire::Cursor;
 
 /// The real server a packet goes to.
 pub struct Chosen {
@@ -14,18 +17,35 @@ pub struct Chosen {
 
 /// Hashes the flow and takes the owner of its bucket.
 #[inline(always)]
-pub fn select<F: Flow, T: Tables>(
+pub fn select<F: Flow, P: Cursor + ?Sized, T: Tables>(
     flow: &F,
-    settings: &Settings,
-    ring: RingRange,
-    tables: &T,
+    packet: &P,
+    matched: &Matched,
+    tables: &mut T,
 ) -> Result<Chosen, Reason> {
-    let hash = flow.hash(&settings.flow_key);
-    let index = ring.base.wrapping_add(reduce(hash, ring.size));
-    let bucket = tables.bucket(index).unwrap_or(Bucket::UNWRITTEN);
+    let settings = tables.settings().ok_or(Reason::NotConfigured)?;
+    let flow_hash = flow.hash(&settings.flow_key);
+    let mut ring_hash = flow_hash.ring();
+    if matched.flags.has(ServiceFlags::BY_SOURCE) {
+        let mask = tables.slot(matched.slot).ok_or(Reason::NoService)?.source_mask;
+        let client = flow.client();
+        ring_hash = settings.flow_key.client([client[0] & mask[0], client[1] & mask[1]]).ring();
+    }
+    let index = matched.ring.base.wrapping_add(reduce(ring_hash, matched.ring.size));
+    let mut bucket = tables.bucket(index).unwrap_or(Bucket::UNWRITTEN);
+    // The flag of a service that tracks all and the mark of a bucket are the same bit.
+    if (bucket.to_word() | matched.flags.0) & Bucket::TRACKED != 0 {
+        let packet = match flow.sent_as() {
+            Reason::IcmpError => Stage::Reports,
+            _ if flow.begins(packet) => Stage::Begins,
+            _ => Stage::GoesOn,
+        };
+        let identity = flow_hash.identity();
+        bucket = tables.track(Tracked { identity, ring_hash, bucket, slot: matched.slot, packet });
+    }
     match bucket.real() {
         Some(real) => Ok(Chosen { real, bucket }),
-        None if bucket == Bucket::EMPTY => Err(Reason::NoUsableReal),
+        None if bucket.mac_word() == Bucket::EMPTY.mac_word() => Err(Reason::NoUsableReal),
         None => Err(Reason::UnwrittenBucket),
     }
 }

@@ -1,9 +1,10 @@
 //! The pipeline on the host, over tables small enough to read.
 
 use super::*;
-use crate::abi::limits::{MAX_OWN_MACS, SERVICE_SLOTS};
-use crate::abi::{Counter, Mac, Protocol, RingRange, ServiceKey, VERSION};
+use crate::abi::limits::{MAX_INTERFACES, SERVICE_SLOTS};
+use crate::abi::{Counter, Mac, Protocol, RingRange, ServiceFlags, VERSION};
 use crate::hash::FlowKey;
+use crate::wire::Buffer;
 
 const OWN: Mac = Mac([2, 0, 0, 0, 0, 0xd1]);
 const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 0xc1]);
@@ -15,7 +16,11 @@ struct World {
     settings: Settings,
     slots: Vec<ServiceSlot>,
     buckets: Vec<Bucket>,
-    fragments: Vec<(FragmentKey, FragmentOwner)>,
+    reals: Vec<RealSlot>,
+    pins: Vec<PinSet>,
+    now: Tick,
+    access: Option<u32>,
+    fragments: Vec<(u64, FragmentOwner)>,
     reasons: Vec<Reason>,
     counter: Counter,
 }
@@ -33,12 +38,36 @@ impl Tables for World {
         self.buckets.get(index as usize).copied()
     }
 
-    fn fragment_owner(&self, key: &FragmentKey) -> Option<FragmentOwner> {
-        self.fragments.iter().find(|(other, _)| other == key).map(|(_, owner)| *owner)
+    fn real(&self, id: RealId) -> Option<&RealSlot> {
+        self.reals.get(id.index() as usize)
     }
 
-    fn remember_fragment(&mut self, key: &FragmentKey, owner: FragmentOwner) {
-        self.fragments.push((*key, owner));
+    fn find_block(&self, key: ServiceKey) -> Option<u32> {
+        find_block(key, self)
+    }
+
+    fn pins(&self, set: u32) -> Option<&PinSet> {
+        self.pins.get(set as usize)
+    }
+
+    fn track(&mut self, tracked: Tracked) -> Bucket {
+        track(tracked, self)
+    }
+
+    fn now(&self) -> Tick {
+        self.now
+    }
+
+    fn access(&self, _: AccessList, _: [u64; 2]) -> Option<u32> {
+        self.access
+    }
+
+    fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner> {
+        self.fragments.iter().find(|(other, _)| *other == packet).map(|(_, owner)| *owner)
+    }
+
+    fn remember_fragment(&mut self, packet: u64, owner: FragmentOwner) {
+        self.fragments.push((packet, owner));
     }
 
     fn count_reason(&mut self, reason: Reason) {
@@ -46,7 +75,7 @@ impl Tables for World {
     }
 
     fn count_forwarded(&mut self, service: ServiceId, real: RealId, bytes: u64) {
-        assert_eq!((service.index(), real.index()), (7, 9));
+        assert_eq!((service.index(), real.index() | 1), (7, 9));
         self.counter.packets += 1;
         self.counter.bytes += bytes;
     }
@@ -57,7 +86,7 @@ fn world() -> World {
     let port = 3306_u16.to_be_bytes();
     let keys = [ServiceKey::v4(VIP, port, Protocol::Tcp), ServiceKey::v6(VIP_6, port, Protocol::Tcp)];
     let seed = 0x9e37_79b9_7f4a_7c15;
-    let mut own_macs = [0; MAX_OWN_MACS];
+    let mut own_macs = [0; MAX_INTERFACES];
     own_macs[1] = OWN.to_word();
     let settings = Settings {
         version: VERSION.into(),
@@ -65,17 +94,40 @@ fn world() -> World {
         slot_seeds: [1, seed],
         hash_seed: 5,
         flow_key: FlowKey::from_seed(5),
+        port_blocks: 0,
+        pin_mask: 0,
+        idle_ticks: 50,
         own_macs,
+        interfaces: [0, 4, 5, 0, 0, 0, 0, 0],
+        peer_macs: [0; 4],
     };
     let mut slots = vec![ServiceSlot::default(); 2 * SERVICE_SLOTS as usize];
     let service = ServiceId::new(7).expect("7 is a valid id");
     for key in keys {
         slots[(SERVICE_SLOTS + key.slot(seed)) as usize] =
-            ServiceSlot::new(key, service, RingRange { base: 2, size: 1 });
+            ServiceSlot::new(key, service, ServiceFlags::default(), RingRange { base: 2, size: 1 });
     }
     let real = RealId::new(9).expect("9 is a valid id");
     let buckets = vec![Bucket::UNWRITTEN, Bucket::UNWRITTEN, Bucket::new(real, REAL)];
-    World { settings, slots, buckets, fragments: Vec::new(), reasons: Vec::new(), counter: Counter::default() }
+    let mut reals = vec![RealSlot::default(); 10];
+    reals[9].owner = Bucket::new(real, REAL).to_word();
+    World {
+        settings,
+        slots,
+        buckets,
+        reals,
+        pins: vec![PinSet::default()],
+        now: Tick::default(),
+        access: None,
+        fragments: Vec::new(),
+        reasons: Vec::new(),
+        counter: Counter::default(),
+    }
+}
+
+/// The frame comes in by interface 4.
+fn run(frame: &mut [u8], world: &mut World) -> Reason {
+    process(&mut Buffer::new(frame, 0, 4), world).reason
 }
 
 /// A client's TCP segment to VIP:3306, without options or payload.
@@ -106,6 +158,11 @@ fn fix_checksum(frame: &mut [u8]) {
     frame[24..26].copy_from_slice(&sum.to_be_bytes());
 }
 
+fn set_ttl(frame: &mut [u8], ttl: u8) {
+    frame[22] = ttl;
+    fix_checksum(frame);
+}
+
 /// The same over IPv6, with an extension header of 16 bytes.
 fn segment_v6() -> Vec<u8> {
     let mut frame = segment();
@@ -124,7 +181,7 @@ fn segment_v6() -> Vec<u8> {
 fn sends_a_clients_segment_to_the_real_server_and_changes_only_addresses_and_ttl() {
     let (mut world, before) = (world(), segment());
     let mut frame = before.clone();
-    assert_eq!(process(frame.as_mut_slice(), &mut world), Reason::Forwarded);
+    assert_eq!(run(frame.as_mut_slice(), &mut world), Reason::Forwarded);
     assert_eq!(frame[..6], REAL.0);
     assert_eq!(frame[6..12], OWN.0);
     assert_eq!(frame[22], before[22] - 1);
@@ -142,7 +199,7 @@ fn the_checksum_stays_right_whatever_it_was() {
         let mut frame = segment();
         frame[18..20].copy_from_slice(&id.to_be_bytes());
         fix_checksum(&mut frame);
-        assert_eq!(process(frame.as_mut_slice(), &mut world), Reason::Forwarded, "id {id}");
+        assert_eq!(run(frame.as_mut_slice(), &mut world), Reason::Forwarded, "id {id}");
         assert_eq!(header_sum(&frame[14..34]), 0xffff, "id {id}");
     }
 }
@@ -204,19 +261,19 @@ fn later_fragments_follow_the_first() {
         let mut world = world();
         let before = later.clone();
         let mut early = later.clone();
-        assert_eq!(process(early.as_mut_slice(), &mut world), Reason::Fragment);
+        assert_eq!(run(early.as_mut_slice(), &mut world), Reason::Fragment);
         assert_eq!(early, before);
-        assert_eq!(process(first.clone().as_mut_slice(), &mut world), Reason::Forwarded);
+        assert_eq!(run(first.clone().as_mut_slice(), &mut world), Reason::Forwarded);
         // Whatever becomes of the ring in between.
         world.buckets.fill(Bucket::EMPTY);
         let mut frame = later.clone();
-        assert_eq!(process(frame.as_mut_slice(), &mut world), Reason::Forwarded);
+        assert_eq!(run(frame.as_mut_slice(), &mut world), Reason::Forwarded);
         assert_eq!((&frame[..6], &frame[6..12]), (&REAL.0[..], &OWN.0[..]));
         assert_eq!(world.counter.packets, 2);
         let mut another = later;
         let id = if another[13] == 0 { 19 } else { 61 };
         another[id] ^= 1;
-        assert_eq!(process(another.as_mut_slice(), &mut world), Reason::Fragment, "another packet's");
+        assert_eq!(run(another.as_mut_slice(), &mut world), Reason::Fragment, "another packet's");
     }
 }
 
@@ -230,8 +287,8 @@ fn an_icmp_error_goes_where_its_flow_goes() {
         let real = RealId::new(9).expect("9 is a valid id");
         world.buckets = (0..251).map(|i| Bucket::new(real, Mac([2, 0, 0, 0, 1, i]))).collect();
         let (mut about, mut error) = (about, error);
-        assert_eq!(process(about.as_mut_slice(), &mut world), Reason::Forwarded);
-        assert_eq!(process(error.as_mut_slice(), &mut world), Reason::IcmpError);
+        assert_eq!(run(about.as_mut_slice(), &mut world), Reason::Forwarded);
+        assert_eq!(run(error.as_mut_slice(), &mut world), Reason::IcmpError);
         assert_eq!(error[..12], about[..12]);
         assert_eq!(world.counter.packets, 2);
     }
@@ -249,7 +306,7 @@ fn every_other_icmp_packet_is_left_as_it_was_with_its_reason() {
         ("without ports in the quote", |frame, _| frame.truncate(64), Reason::NotBalanced),
         ("with half a quote by its own account", |frame, _| frame[17] -= 1, Reason::BadLength),
         ("a fragment itself", |frame, _| frame[20] = 0x20, Reason::NotBalanced),
-        ("time to live 1", |frame, _| frame[22] = 1, Reason::TtlExpired),
+        ("time to live 1", |frame, _| set_ttl(frame, 1), Reason::TtlExpired),
     ];
     check_rows(rows, icmp_error);
     let rows: &[(&str, Change, Reason)] = &[
@@ -271,19 +328,19 @@ fn options_before_the_ports_do_not_hide_them() {
     frame[17] = 44;
     frame.splice(34..34, [1, 1, 1, 0]);
     fix_checksum(&mut frame);
-    assert_eq!(process(frame.as_mut_slice(), &mut world()), Reason::Forwarded);
+    assert_eq!(run(frame.as_mut_slice(), &mut world()), Reason::Forwarded);
     frame[35] = 7;
     frame[22] += 1;
-    assert_eq!(process(frame.as_mut_slice(), &mut world()), Reason::Overheard, "it has been sent on");
+    assert_eq!(run(frame.as_mut_slice(), &mut world()), Reason::Overheard, "it has been sent on");
     frame[..6].copy_from_slice(&OWN.0);
-    assert_eq!(process(frame.as_mut_slice(), &mut world()), Reason::BadChecksum);
+    assert_eq!(run(frame.as_mut_slice(), &mut world()), Reason::BadChecksum);
 }
 
 #[test]
 fn ipv6_is_sent_on_with_one_hop_less() {
     let (mut world, before) = (world(), segment_v6());
     let mut frame = before.clone();
-    assert_eq!(process(frame.as_mut_slice(), &mut world), Reason::Forwarded);
+    assert_eq!(run(frame.as_mut_slice(), &mut world), Reason::Forwarded);
     assert_eq!(frame[..6], REAL.0);
     assert_eq!(frame[21], before[21] - 1);
     assert_eq!(frame[22..], before[22..]);
@@ -310,8 +367,8 @@ fn every_other_packet_is_left_as_it_was_with_its_reason() {
         ("all-zero MAC", |frame, _| frame[..6].fill(0), Reason::Overheard),
         ("longer than its frame", |frame, _| frame[17] += 1, Reason::BadLength),
         ("too short for TCP", |frame, _| frame[17] -= 1, Reason::BadLength),
-        ("time to live 1", |frame, _| frame[22] = 1, Reason::TtlExpired),
-        ("time to live 0", |frame, _| frame[22] = 0, Reason::TtlExpired),
+        ("time to live 1", |frame, _| set_ttl(frame, 1), Reason::TtlExpired),
+        ("time to live 0", |frame, _| set_ttl(frame, 0), Reason::TtlExpired),
         ("a wrong checksum", |frame, _| frame[24] ^= 1, Reason::BadChecksum),
         ("no usable real server", |_, world| world.buckets[2] = Bucket::EMPTY, Reason::NoUsableReal),
         ("unwritten bucket", |_, world| world.buckets[2] = Bucket::UNWRITTEN, Reason::UnwrittenBucket),
@@ -351,7 +408,7 @@ fn a_chain_of_extension_headers_is_walked_so_far_and_no_further() {
             frame.splice(54..54, [60, 0, 0, 0, 0, 0, 0, 0]);
             frame[19] += 8;
         }
-        assert_eq!(process(frame.as_mut_slice(), &mut world()), reason, "{headers} extension headers");
+        assert_eq!(run(frame.as_mut_slice(), &mut world()), reason, "{headers} extension headers");
     }
 }
 
@@ -362,7 +419,7 @@ fn check_rows(rows: &[(&str, Change, Reason)], packet: fn() -> Vec<u8>) {
         let (mut frame, mut world) = (packet(), world());
         change(&mut frame, &mut world);
         let before = frame.clone();
-        assert_eq!(process(frame.as_mut_slice(), &mut world), *reason, "{name}");
+        assert_eq!(run(frame.as_mut_slice(), &mut world), *reason, "{name}");
         assert_eq!(frame, before, "{name}: the packet was changed");
         assert_eq!(world.reasons, [*reason], "{name}");
         assert_eq!(world.counter, Counter::default(), "{name}");

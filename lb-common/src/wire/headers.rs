@@ -24,6 +24,27 @@ impl Ethernet {
     pub const IPV6: u16 = EtherType::Ipv6 as u16;
 }
 
+/// A VLAN tag, IEEE 802.1Q: between the addresses and the type, up to two of them.
+#[derive(Debug)]
+pub enum Vlan {}
+
+impl Vlan {
+    /// The type of a tag, as loaded (802.1Q).
+    pub const CUSTOMER: u16 = EtherType::Ieee8021q as u16;
+    /// The type of an outer tag, as loaded (802.1ad).
+    pub const PROVIDER: u16 = EtherType::Ieee8021ad as u16;
+    /// Bytes of a tag.
+    pub const LEN: usize = 4;
+    /// Priority and drop eligibility in a tag's control information, in host order.
+    pub const PRIORITY: u16 = 0xf000;
+
+    /// Whether a type is that of a tag.
+    #[inline(always)]
+    pub const fn is_tag(ether_type: u16) -> bool {
+        matches!(ether_type, Self::CUSTOMER | Self::PROVIDER)
+    }
+}
+
 /// IPv4 (RFC 791): the header is loaded as five words, as the header checksum (RFC 1071) wants to add them anyway.
 #[derive(Debug)]
 pub enum Ipv4 {}
@@ -54,14 +75,12 @@ impl Ipv4 {
 pub enum Ipv6 {}
 
 impl Ipv6 {
-    /// Version, in the upper four bits.
+    /// Version, in the upper four bits of the first byte.
     pub const VERSION: usize = Ethernet::LEN;
     /// Payload length (two bytes), next header, hop limit.
     pub const PAYLOAD_LENGTH: usize = Ethernet::LEN + 4;
-    /// Next header.
+    /// Next header; the hop limit follows.
     pub const NEXT_HEADER: usize = Ethernet::LEN + offset_of!(Ipv6Hdr, next_hdr);
-    /// Hop limit.
-    pub const HOP_LIMIT: usize = Ethernet::LEN + offset_of!(Ipv6Hdr, hop_limit);
     /// Source address.
     pub const SOURCE: usize = Ethernet::LEN + offset_of!(Ipv6Hdr, src_addr);
     /// Destination address.
@@ -128,6 +147,21 @@ impl Ports {
     }
 }
 
+/// What says that a TCP segment opens a connection (RFC 9293, section 3.1).
+#[derive(Debug)]
+pub enum TcpFlags {}
+
+impl TcpFlags {
+    /// Offset in the TCP header of two bytes of which the second has the flags.
+    pub const OFFSET: usize = 12;
+
+    /// SYN without ACK, of the two bytes as loaded.
+    #[inline(always)]
+    pub const fn opens(word: u16) -> bool {
+        word & 0x1200 == 0x0200
+    }
+}
+
 /// Bytes of the shortest header: TCP without options, UDP.
 #[inline(always)]
 pub const fn transport_header(protocol: Protocol) -> usize {
@@ -140,4 +174,4 @@ pub const fn transport_header(protocol: Protocol) -> usize {
 const _: () = assert!(IpProto::Tcp as u8 == Protocol::Tcp as u8 && IpProto::Udp as u8 == Protocol::Udp as u8);
 const _: () = assert!(u16::from_be_bytes([8, 0]).to_be() == Ethernet::IPV4);
 const _: () = assert!(u16::from_be_bytes([0x86, 0xdd]).to_be() == Ethernet::IPV6);
-const _: () = assert!(Ipv4::TTL == 22 && Ipv6::HOP_LIMIT == 21 && Ipv6::PAYLOAD == 54);
+const _: () = assert!(Ipv4::TTL == 22 && Ipv6::NEXT_HEADER == 20 && Ipv6::PAYLOAD == 54);

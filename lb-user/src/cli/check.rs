@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use lb_common::abi::limits::{FRAGMENTS, SERVICE_SLOTS};
-use lb_common::abi::{Bucket, Counter, FragmentKey, FragmentOwner, RealInfo, ServiceInfo, ServiceSlot, Settings};
+use lb_common::abi::{
+    AccessKey, Bucket, Counter, FragmentOwner, Pin, RealInfo, RealSlot, ServiceInfo, ServiceSlot, Settings,
+};
 use lb_common::reason::Reason;
 use serde::Serialize;
 
@@ -118,27 +120,27 @@ fn memory(limits: &Limits, cpus: u64) -> Vec<Memory> {
         part("service slots", 2 * SERVICE_SLOTS, size(size_of::<ServiceSlot>())),
         part("buckets", limits.ring_buckets, size(size_of::<Bucket>())),
         part("services", services, size(size_of::<ServiceInfo>()) + cpus * size(size_of::<Counter>())),
-        part("real servers", reals, size(size_of::<RealInfo>()) + cpus * size(size_of::<Counter>())),
+        part("pins", limits.pins, size(size_of::<Pin>())),
+        // A trie's element: key, value, some 40 bytes of the kernel's own, and as much for the fork that leads to it.
+        part("access prefixes, if all are used", limits.access_prefixes, 2 * size(size_of::<AccessKey>() + 4 + 4 + 40)),
+        part(
+            "real servers",
+            reals,
+            size(size_of::<RealSlot>() + size_of::<RealInfo>()) + cpus * size(size_of::<Counter>()),
+        ),
         // A hash map's element: key, value, and some 48 bytes of the kernel's own.
-        part("fragments", FRAGMENTS, size(size_of::<FragmentKey>() + size_of::<FragmentOwner>() + 48)),
+        part("fragments", FRAGMENTS, size(size_of::<u64>() + size_of::<FragmentOwner>() + 48)),
         part("reasons", Reason::COUNT as u32, cpus * size(size_of::<u64>())),
     ]
 }
 
 #[cfg(test)]
 mod tests {
-    use lb_common::abi::limits;
-
     use super::*;
 
     #[test]
     fn the_default_limits_stay_below_64_mib() {
-        let defaults = Limits {
-            services: limits::MAX_SERVICES,
-            reals: limits::DEFAULT_REALS,
-            ring_buckets: limits::DEFAULT_RING_BUCKETS,
-        };
-        let total: u64 = memory(&defaults, 128).iter().map(|part| part.bytes).sum();
+        let total: u64 = memory(&Limits::default(), 128).iter().map(|part| part.bytes).sum();
         assert!(total < 64 << 20, "{total} bytes");
     }
 }

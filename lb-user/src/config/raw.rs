@@ -26,6 +26,8 @@ pub struct Director {
     pub xdp_mode: Option<Spanned<String>>,
     pub hash_seed: Option<Spanned<String>>,
     pub pin_dir: Option<Spanned<String>>,
+    #[serde(default)]
+    pub peers: Vec<Spanned<String>>,
 }
 
 /// `[limits]`
@@ -35,6 +37,8 @@ pub struct Limits {
     pub services: Option<Spanned<i64>>,
     pub reals: Option<Spanned<i64>>,
     pub ring_buckets: Option<Spanned<i64>>,
+    pub pins: Option<Spanned<i64>>,
+    pub access_prefixes: Option<Spanned<i64>>,
 }
 
 /// `[pool.NAME]`
@@ -85,7 +89,31 @@ pub struct Real {
 pub struct Service {
     pub name: Option<Spanned<String>>,
     pub vip: Spanned<String>,
-    pub port: Spanned<i64>,
+    pub port: Option<Spanned<Port>>,
+    pub ports: Option<Spanned<String>>,
     pub protocol: Spanned<String>,
     pub pool: Spanned<String>,
+    pub affinity: Option<Spanned<String>>,
+    pub source_mask: Option<SourceMask>,
+    pub tracking: Option<Spanned<String>>,
+    pub idle_timeout: Option<Spanned<String>>,
+    pub allow: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub deny: Vec<Spanned<String>>,
+}
+
+/// `port`
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Port {
+    Number(i64),
+    Word(String),
+}
+
+/// `source_mask`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceMask {
+    pub v4: Option<Spanned<i64>>,
+    pub v6: Option<Spanned<i64>>,
 }

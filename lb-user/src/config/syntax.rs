@@ -8,20 +8,12 @@ const LATER: &[&str] = &[
     "script",
     "control_socket",
     "metrics",
-    "pins",
     "min_healthy",
     "on_empty",
     "slow_start",
     "zone",
     "tier",
-    "ports",
-    "affinity",
-    "source_mask",
-    "tracking",
-    "idle_timeout",
     "locality",
-    "allow",
-    "deny",
 ];
 
 pub fn explain(mut report: Report<'_>, error: &toml::de::Error) -> ConfigErrors {

@@ -1,7 +1,7 @@
 //! From what was written to what makes sense. All that is wrong is said at once.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,13 +11,16 @@ use lb_common::ring::{MAX_RING_SIZE, MIN_RING_SIZE, auto_size, is_prime, next_pr
 use toml::Spanned;
 
 use super::problem::Report;
-use super::values::{address, duration, name, number, protocol};
+use super::service::{Located, services};
+use super::values::{address, duration, name, number};
 use super::{Check, CheckKind, Config, Director, Limits, Pool, Real, Service, XdpMode, raw};
 
 const PIN_DIR: &str = "/sys/fs/bpf/xdirector";
 /// IFNAMSIZ less the zero at the end.
 const INTERFACE_NAME: usize = 15;
 const MAX_WEIGHT: u32 = 65_535;
+/// Fewer would not be worth their name.
+const MIN_PINS: u32 = 1024;
 const INTERVAL: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -35,10 +38,10 @@ pub fn validate(report: &mut Report<'_>, file: &raw::File) -> Option<Config> {
 }
 
 fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
-    let raw::Director { interfaces, xdp_mode, hash_seed, pin_dir } = raw;
+    let raw::Director { interfaces, xdp_mode, hash_seed, pin_dir, peers } = raw;
     let names = interfaces.get_ref();
-    if names.is_empty() || names.len() > abi::MAX_OWN_MACS {
-        let (count, most) = (names.len(), abi::MAX_OWN_MACS);
+    if names.is_empty() || names.len() > abi::MAX_INTERFACES {
+        let (count, most) = (names.len(), abi::MAX_INTERFACES);
         report.error(interfaces.span(), format!("director.interfaces has {count} names; it must have 1 to {most}"));
     }
     let mut seen = HashSet::new();
@@ -59,7 +62,20 @@ fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
         xdp_mode: xdp_mode.as_ref().map_or(XdpMode::Auto, |mode| xdp_mode_of(report, mode)),
         hash_seed: hash_seed.as_ref().and_then(|seed| hash_seed_of(report, seed)),
         pin_dir: pin_dir.as_ref().map_or_else(|| PIN_DIR.into(), |dir| pin_dir_of(report, dir)),
+        peers: peers_of(report, peers),
     }
+}
+
+fn peers_of(report: &mut Report<'_>, peers: &[Spanned<String>]) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for peer in peers {
+        if addresses.len() == abi::MAX_PEERS {
+            report.error(peer.span(), format!("director.peers has more than {} addresses", abi::MAX_PEERS));
+            break;
+        }
+        addresses.extend(address(report, "director.peers", peer));
+    }
+    addresses
 }
 
 fn xdp_mode_of(report: &mut Report<'_>, mode: &Spanned<String>) -> XdpMode {
@@ -96,63 +112,24 @@ fn pin_dir_of(report: &mut Report<'_>, dir: &Spanned<String>) -> PathBuf {
 }
 
 fn limits(report: &mut Report<'_>, raw: &raw::Limits) -> Limits {
-    let raw::Limits { services, reals, ring_buckets } = raw;
-    let (least, most) = (MIN_RING_SIZE, abi::MAX_RING_BUCKETS);
+    let raw::Limits { services, reals, ring_buckets, pins, access_prefixes } = raw;
+    let default = Limits::default();
+    let mut limit = |key: &str, value: &Option<Spanned<i64>>, least, most, default| {
+        number(report, &format!("limits.{key}"), value.as_ref(), least..=most, default)
+    };
     Limits {
-        services: number(report, "limits.services", services.as_ref(), 1..=abi::MAX_SERVICES, abi::MAX_SERVICES),
-        reals: number(report, "limits.reals", reals.as_ref(), 1..=abi::MAX_REALS, abi::DEFAULT_REALS),
-        ring_buckets: number(
-            report,
-            "limits.ring_buckets",
-            ring_buckets.as_ref(),
-            least..=most,
-            abi::DEFAULT_RING_BUCKETS,
+        services: limit("services", services, 1, abi::MAX_SERVICES, default.services),
+        reals: limit("reals", reals, 1, abi::MAX_REALS, default.reals),
+        ring_buckets: limit("ring_buckets", ring_buckets, MIN_RING_SIZE, abi::MAX_RING_BUCKETS, default.ring_buckets),
+        pins: limit("pins", pins, MIN_PINS, abi::MAX_PINS, default.pins).next_power_of_two(),
+        access_prefixes: limit(
+            "access_prefixes",
+            access_prefixes,
+            1,
+            abi::MAX_ACCESS_PREFIXES,
+            default.access_prefixes,
         ),
     }
-}
-
-type Located<T> = (std::ops::Range<usize>, T);
-
-fn services(report: &mut Report<'_>, file: &raw::File) -> Vec<Located<Service>> {
-    let mut services: Vec<Located<Service>> = Vec::new();
-    for raw in &file.service {
-        let Some(service) = service(report, file, raw.get_ref()) else { continue };
-        for (_, other) in &services {
-            if (other.vip, other.port, other.protocol) == (service.vip, service.port, service.protocol) {
-                let message =
-                    format!("service {} has the vip, port and protocol of service {}", service.name, other.name);
-                report.error(raw.span(), message);
-            } else if other.name == service.name {
-                report.error(raw.span(), format!("two services are named {}", service.name));
-            }
-        }
-        services.push((raw.span(), service));
-    }
-    services
-}
-
-fn service(report: &mut Report<'_>, file: &raw::File, raw: &raw::Service) -> Option<Service> {
-    let raw::Service { name: given, vip, port, protocol: word, pool } = raw;
-    let given = given.as_ref().map(|given| name(report, "service.name", given));
-    let vip = address(report, "service.vip", vip);
-    let port_number = number(report, "service.port", Some(port), 1..=65_535, 0);
-    let protocol = protocol(report, word);
-    let known = file.pool.keys().position(|name| name.get_ref() == pool.get_ref());
-    if known.is_none() {
-        let names: Vec<&str> = file.pool.keys().map(|name| name.get_ref().as_str()).collect();
-        let (pool_name, names) = (pool.get_ref(), if names.is_empty() { "none".into() } else { names.join(", ") });
-        report
-            .error(pool.span(), format!("service.pool is \"{pool_name}\", and no such pool is there; pools: {names}"));
-    }
-    let (vip, port, protocol) = (vip?, u16::try_from(port_number).ok()?, protocol?);
-    let written = if protocol == Protocol::Tcp { "tcp" } else { "udp" };
-    Some(Service {
-        name: given.unwrap_or_else(|| format!("{}/{written}", SocketAddr::new(vip, port))),
-        vip,
-        port,
-        protocol,
-        pool: known?,
-    })
 }
 
 fn pool(
@@ -273,15 +250,18 @@ fn check_port(
         let number = number(report, &format!("pool.{pool}.check.port"), port, 1..=65_535, 1);
         return u16::try_from(number).unwrap_or(u16::MAX);
     }
-    let ports: HashSet<u16> =
-        users.iter().filter(|service| service.protocol == Protocol::Tcp).map(|service| service.port).collect();
+    let ports: HashSet<Option<u16>> =
+        users.iter().filter(|service| service.protocol == Protocol::Tcp).map(|service| service.port()).collect();
     match ports.len() {
-        1 => ports.into_iter().next().unwrap_or(0),
+        1 if !ports.contains(&None) => ports.into_iter().flatten().next().unwrap_or(0),
         // A pool that nobody uses has its warning already, and is not checked.
         _ if users.is_empty() => 0,
         count => {
-            let why =
-                if count == 0 { "no TCP service uses the pool" } else { "the services of the pool differ in port" };
+            let why = match count {
+                0 => "no TCP service uses the pool",
+                1 => "the services of the pool have many ports",
+                _ => "the services of the pool differ in port",
+            };
             report.error(check, format!("pool.{pool}.check needs a `port`: {why}"));
             0
         }
@@ -297,12 +277,18 @@ fn within_limits(
 ) {
     let used: BTreeMap<usize, &Pool> =
         services.iter().filter_map(|(_, service)| Some((service.pool, pools.get(service.pool)?))).collect();
+    let slots: u64 = services.iter().map(|(_, service)| service.ports.blocks().count() as u64).sum();
+    // While one list replaces another both are there.
+    let prefixes = services.iter().filter_map(|(_, service)| service.access.as_ref());
+    let prefixes: u64 = prefixes.map(|access| 2 * access.rules.len() as u64).sum();
     let counts = [
-        ("services", services.len() as u64, limits.services),
+        ("services (a range of ports counts once for each aligned block in it)", slots, limits.services),
+        ("access prefixes (counted twice, so that a list can replace another)", prefixes, limits.access_prefixes),
         ("real servers", pools.iter().map(|pool| pool.reals.len() as u64).sum(), limits.reals),
         ("ring buckets", used.values().map(|pool| u64::from(pool.ring_size)).sum(), limits.ring_buckets),
     ];
-    for ((what, count, limit), key) in counts.into_iter().zip(["services", "reals", "ring_buckets"]) {
+    let keys = ["services", "access_prefixes", "reals", "ring_buckets"];
+    for ((what, count, limit), key) in counts.into_iter().zip(keys) {
         if count > u64::from(limit) {
             report.error(file.director.span(), format!("the file has {count} {what}; limits.{key} allows {limit}"));
         }

@@ -32,20 +32,45 @@ pub fn number(
     }
 }
 
-/// A duration such as "500ms", "2s" or "1m", above zero.
+/// A duration such as "500ms", "2s" or "1m", above zero and at most a day.
 pub fn duration(report: &mut Report<'_>, key: &str, value: Option<&Spanned<String>>, default: Duration) -> Duration {
+    duration_within(report, key, value, default, Duration::from_millis(1)..=LONGEST)
+}
+
+/// A duration within a range, else the default, with an error.
+pub fn duration_within(
+    report: &mut Report<'_>,
+    key: &str,
+    value: Option<&Spanned<String>>,
+    default: Duration,
+    range: RangeInclusive<Duration>,
+) -> Duration {
     let Some(value) = value else { return default };
-    match parse_duration(value.get_ref()) {
-        Some(duration) if !duration.is_zero() && duration <= LONGEST => duration,
-        _ => {
-            let text = value.get_ref();
+    match parse_duration(value.get_ref()).filter(|duration| range.contains(duration)) {
+        Some(duration) => duration,
+        None => {
+            let (text, least, most) = (value.get_ref(), written(*range.start()), written(*range.end()));
             report.error(
                 value.span(),
-                format!("{key} is \"{text}\"; a duration is a number with ms, s, m or h, above 0 and at most 24h, as in \"500ms\""),
+                format!(
+                    "{key} is \"{text}\"; a duration is a number with ms, s, m or h, from {least} to {most}, as in \"{}\"",
+                    written(default)
+                ),
             );
             default
         }
     }
+}
+
+/// As a file would have it.
+fn written(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    for (unit, each) in [("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
+        if milliseconds.is_multiple_of(each) {
+            return format!("{}{unit}", milliseconds / each);
+        }
+    }
+    format!("{milliseconds}ms")
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {

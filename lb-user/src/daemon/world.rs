@@ -1,5 +1,6 @@
 //! What the daemon knows beside its config, and what it takes over from a predecessor.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use tracing::{info, warn};
 use crate::config::{Config, Real};
 use crate::dataplane::{Maps, WordMap};
 use crate::net::Link;
-use crate::state::{Directory, Health, View, address, read_value};
+use crate::state::{Directory, Health, Interface, View, address, read_value};
 
 /// The view, and our interfaces.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ impl World {
         for info in directory.reals.values() {
             let Some(address) = address(info.address, info.family) else { continue };
             if let Some(health) = health_of(info) {
-                view.health.insert((info.pool.as_str().to_owned(), address), health);
+                view.set_health(info.pool.as_str(), address, health);
             }
             if info.mac != 0 {
                 view.macs.insert(address, Mac::from_word(info.mac));
@@ -40,21 +41,34 @@ impl World {
         }
         let mut world = Self { view, links };
         world.forget_all_but(config);
-        world.refresh_macs();
+        world.refresh_interfaces();
         world
     }
 
     /// Drops verdicts and MACs of what the config does not have, and verdicts of pools that are not checked.
     pub fn forget_all_but(&mut self, config: &Config) {
-        self.view.health.retain(|(pool, address), _| checked_real(config, pool, *address).is_some());
-        let known = |address| config.pools.iter().flat_map(|pool| &pool.reals).any(|real| real.address == address);
-        self.view.macs.retain(|address, _| known(*address));
+        for (pool, reals) in &mut self.view.health {
+            reals.retain(|address, _| checked_real(config, pool, *address).is_some());
+        }
+        let known: HashSet<IpAddr> = addresses(config).into_iter().collect();
+        self.view.macs.retain(|address, _| known.contains(address));
+        self.view.paths.retain(|address, _| known.contains(address));
     }
 
-    /// Takes our own MACs from the links.
-    pub fn refresh_macs(&mut self) {
-        self.view.own_macs = self.links.iter().filter_map(|link| link.mac).collect();
+    /// Takes our interfaces from the links.
+    pub fn refresh_interfaces(&mut self) {
+        let interface = |link: &Link| Some(Interface { index: link.index, mac: link.mac?, mtu: link.mtu });
+        self.view.interfaces = self.links.iter().filter_map(interface).collect();
     }
+}
+
+/// Every address whose MAC matters, once: those of real servers and of other directors.
+pub fn addresses(config: &Config) -> Vec<IpAddr> {
+    let reals = config.pools.iter().flat_map(|pool| &pool.reals).map(|real| real.address);
+    let mut addresses: Vec<IpAddr> = reals.chain(config.director.peers.iter().copied()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
 }
 
 /// A real server by its pool's name and its address, if the pool is checked.
@@ -83,6 +97,6 @@ fn health_of(info: &RealInfo) -> Option<Health> {
     match RealState::new(info.state)? {
         RealState::Up => Some(Health::Up),
         RealState::Down => Some(Health::Down),
-        RealState::Unchecked | RealState::Unresolved => None,
+        RealState::Unchecked | RealState::Unresolved | RealState::Draining => None,
     }
 }

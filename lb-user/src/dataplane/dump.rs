@@ -13,6 +13,7 @@ use lb_common::reason::Reason;
 use super::kernel::sum;
 use super::mapped::Mapped;
 use super::pins::current_map;
+use crate::config::Ports;
 use crate::state::{address, read_value, values};
 
 /// All that the maps say, at about one time.
@@ -37,8 +38,8 @@ pub struct ServiceDump {
     pub pool: String,
     /// Its address.
     pub vip: IpAddr,
-    /// Its port.
-    pub port: u16,
+    /// Its ports.
+    pub ports: Ports,
     /// Its protocol.
     pub protocol: Protocol,
     /// Buckets in its pool's ring.
@@ -123,7 +124,7 @@ fn services(pin_dir: &Path) -> Result<Vec<ServiceDump>, DumpError> {
             name: info.name.as_str().into(),
             pool: info.pool.as_str().into(),
             vip,
-            port: info.port,
+            ports: Ports { first: info.port, last: info.last_port },
             protocol,
             ring_size: RingRange::from_word(info.ring).size,
             counter,

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use aya::maps::MapError;
-use lb_common::abi::{Settings, VERSION, map};
+use lb_common::abi::{Access, Settings, VERSION, map};
 
 use super::mapped::Mapped;
 use super::pins::current_map;
-use super::{CounterId, Maps, WordMap};
+use super::{AccessLists, AccessPrefix, CounterId, Maps, WordMap};
 use crate::state::read_value;
 
 /// Maps with other limits, of the same ABI version, that a former daemon left.
@@ -17,6 +17,8 @@ pub struct Former {
     settings: Mapped,
     services: Mapped,
     buckets: Mapped,
+    reals: Mapped,
+    pins: Mapped,
     service_info: Mapped,
     real_info: Mapped,
 }
@@ -35,6 +37,8 @@ impl Former {
             settings: mapped(map::SETTINGS)?,
             services: mapped(map::SERVICES)?,
             buckets: mapped(map::BUCKETS)?,
+            reals: mapped(map::REALS)?,
+            pins: mapped(map::PINS)?,
             service_info: mapped(map::SERVICE_INFO)?,
             real_info: mapped(map::REAL_INFO)?,
         })
@@ -47,12 +51,30 @@ impl Maps for Former {
             WordMap::Settings => self.settings.words(),
             WordMap::Services => self.services.words(),
             WordMap::Buckets => self.buckets.words(),
+            WordMap::Reals => self.reals.words(),
+            WordMap::Pins => self.pins.words(),
             WordMap::ServiceInfo => self.service_info.words(),
             WordMap::RealInfo => self.real_info.words(),
         }
     }
 
     fn zero_counter(&mut self, _: CounterId) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "these are a former daemon's maps"))
+        Err(not_ours())
     }
+
+    fn access_lists(&self) -> io::Result<AccessLists> {
+        Err(not_ours())
+    }
+
+    fn set_access(&mut self, _: AccessPrefix, _: Option<Access>) -> io::Result<()> {
+        Err(not_ours())
+    }
+
+    fn set_interface(&mut self, _: u32, _: u32) -> io::Result<()> {
+        Err(not_ours())
+    }
+}
+
+fn not_ours() -> io::Error {
+    io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "these are a former daemon's maps")
 }

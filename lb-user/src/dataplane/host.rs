@@ -1,12 +1,16 @@
 //! The pipeline's tables over maps in user space: the host's run of the datapath, which is its specification.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use lb_common::abi::{Bucket, FragmentKey, FragmentOwner, RealId, ServiceId, ServiceSlot, Settings};
-use lb_common::datapath::Tables;
+use lb_common::abi::{
+    AccessKey, AccessList, Bucket, FragmentOwner, Pin, PinSet, RealId, RealSlot, ServiceId, ServiceKey, ServiceSlot,
+    Settings, Tick, WAYS,
+};
+use lb_common::datapath::{Tables, Tracked, find_block, track};
 use lb_common::reason::Reason;
 
-use super::{Maps, Memory, WordMap};
+use super::{AccessLists, Maps, Memory, WordMap};
 use crate::config::Limits;
 use crate::state::{read_value, values};
 
@@ -15,25 +19,67 @@ pub struct HostTables {
     settings: Settings,
     slots: Vec<ServiceSlot>,
     buckets: Vec<Bucket>,
-    fragments: HashMap<FragmentKey, FragmentOwner>,
+    reals: Vec<RealSlot>,
+    /// As the maps have them; packets change them here only.
+    pub pins: Vec<PinSet>,
+    access: AccessLists,
+    fragments: HashMap<u64, FragmentOwner>,
+    /// The time, which stands still.
+    pub now: Tick,
     /// Where this run counts; its other maps are not used.
     pub counted: Memory,
 }
 
 impl HostTables {
-    /// Copies settings, slots and buckets.
-    pub fn new(maps: &impl Maps, limits: &Limits) -> Self {
-        let (slots, buckets) = (maps.words(WordMap::Services), maps.words(WordMap::Buckets));
-        let bucket =
-            |word: &std::sync::atomic::AtomicU64| Bucket::from_word(word.load(std::sync::atomic::Ordering::Acquire));
-        Self {
+    /// Copies everything that packets read.
+    ///
+    /// # Errors
+    /// The kernel's, if the maps are in the kernel and it does not give the access lists.
+    pub fn new(maps: &impl Maps, limits: &Limits) -> std::io::Result<Self> {
+        let (slots, reals) = (maps.words(WordMap::Services), maps.words(WordMap::Reals));
+        let load = |word: &AtomicU64| word.load(Ordering::Acquire);
+        let set = |words: &[AtomicU64]| PinSet::new(std::array::from_fn(|way| Pin::from_word(load(&words[way]))));
+        Ok(Self {
             settings: read_value(maps.words(WordMap::Settings), 0),
             slots: (0..values::<ServiceSlot>(slots)).map(|index| read_value(slots, index)).collect(),
-            buckets: buckets.iter().map(bucket).collect(),
+            buckets: maps.words(WordMap::Buckets).iter().map(|word| Bucket::from_word(load(word))).collect(),
+            reals: (0..values::<RealSlot>(reals)).map(|index| read_value(reals, index)).collect(),
+            pins: maps.words(WordMap::Pins).chunks_exact(WAYS).map(set).collect(),
+            access: maps.access_lists()?,
             fragments: HashMap::new(),
+            now: Tick::default(),
             counted: Memory::new(limits),
+        })
+    }
+}
+
+impl HostTables {
+    /// Copies everything anew, after the maps have changed; goes on counting, and remembers its fragments.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn refresh(&mut self, maps: &impl Maps, limits: &Limits) -> std::io::Result<()> {
+        let former = std::mem::replace(self, Self::new(maps, limits)?);
+        self.fragments = former.fragments;
+        self.counted = former.counted;
+        Ok(())
+    }
+
+    /// Writes the pins to the maps, as packets would have.
+    pub fn store_pins(&self, maps: &impl Maps) {
+        let pins = self.pins.iter().flat_map(|set| (0..WAYS).map(|way| set.pin(way)));
+        for (word, pin) in maps.words(WordMap::Pins).iter().zip(pins) {
+            word.store(pin.to_word(), Ordering::Release);
         }
     }
+}
+
+/// Whether the first `bits` of two keys are the same.
+fn same_prefix(a: &AccessKey, b: &AccessKey, bits: u32) -> bool {
+    let bytes = |key: &AccessKey| [key.list].into_iter().chain(key.address).flat_map(u32::to_le_bytes);
+    let whole = bits as usize / 8;
+    let rest = |byte: u8| byte.checked_shr(8 - bits % 8).unwrap_or(0);
+    bytes(a).take(whole).eq(bytes(b).take(whole)) && bytes(a).nth(whole).map(rest) == bytes(b).nth(whole).map(rest)
 }
 
 impl Tables for HostTables {
@@ -49,12 +95,38 @@ impl Tables for HostTables {
         self.buckets.get(index as usize).copied()
     }
 
-    fn fragment_owner(&self, key: &FragmentKey) -> Option<FragmentOwner> {
-        self.fragments.get(key).copied()
+    fn real(&self, id: RealId) -> Option<&RealSlot> {
+        self.reals.get(id.index() as usize)
     }
 
-    fn remember_fragment(&mut self, key: &FragmentKey, owner: FragmentOwner) {
-        self.fragments.insert(*key, owner);
+    fn find_block(&self, key: ServiceKey) -> Option<u32> {
+        find_block(key, self)
+    }
+
+    fn pins(&self, set: u32) -> Option<&PinSet> {
+        self.pins.get(set as usize)
+    }
+
+    fn track(&mut self, tracked: Tracked) -> Bucket {
+        track(tracked, self)
+    }
+
+    fn now(&self) -> Tick {
+        self.now
+    }
+
+    fn access(&self, list: AccessList, client: [u64; 2]) -> Option<u32> {
+        let key = AccessKey::new(list, client);
+        let matching = self.access.iter().filter(|(prefix, _)| same_prefix(&prefix.key, &key, prefix.bits));
+        matching.max_by_key(|(prefix, _)| prefix.bits).map(|(_, access)| *access as u32)
+    }
+
+    fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner> {
+        self.fragments.get(&packet).copied()
+    }
+
+    fn remember_fragment(&mut self, packet: u64, owner: FragmentOwner) {
+        self.fragments.insert(packet, owner);
     }
 
     fn count_reason(&mut self, reason: Reason) {

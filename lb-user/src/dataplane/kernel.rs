@@ -4,15 +4,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
-use aya::maps::{MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{DevMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use lb_common::abi::{Settings, map};
+use lb_common::abi::{Access, AccessKey, Settings, WAYS, map};
 use lb_common::reason::Reason;
 
 use super::mapped::Mapped;
 use super::pins::{PinError, Pins};
-use super::{CounterId, Maps, WordMap};
+use super::{AccessLists, AccessPrefix, CounterId, Maps, WordMap};
 use crate::config::Limits;
 use crate::state::read_value;
 
@@ -45,17 +46,24 @@ pub enum LoadError {
     Map(&'static str, #[source] Option<MapError>),
 }
 
+/// An [`AccessKey`] as aya takes it.
+type AccessWords = [u32; 5];
+
 /// One loaded program with its maps. Dropping it changes nothing in the kernel as long as its links are pinned.
 pub struct Kernel {
     ebpf: Ebpf,
     settings: Mapped,
     services: Mapped,
     buckets: Mapped,
+    reals: Mapped,
+    pinned_flows: Mapped,
     service_info: Mapped,
     real_info: Mapped,
     service_counters: PerCpuArray<MapData, [u64; 2]>,
     real_counters: PerCpuArray<MapData, [u64; 2]>,
     reasons: PerCpuArray<MapData, u64>,
+    access: LpmTrie<MapData, AccessWords, u32>,
+    interfaces: DevMap<MapData>,
     pins: Option<Pins>,
     /// Where the links are pinned that the last attach made.
     pub(super) new_links: Vec<PathBuf>,
@@ -102,6 +110,9 @@ impl Kernel {
         let (services, reals) = (limits.services + 1, limits.reals + 1);
         let sizes = [
             (map::BUCKETS, limits.ring_buckets),
+            (map::REALS, reals),
+            (map::PINS, limits.pins / WAYS as u32),
+            (map::ACCESS, limits.access_prefixes),
             (map::SERVICE_COUNTERS, services),
             (map::SERVICE_INFO, services),
             (map::REAL_COUNTERS, reals),
@@ -115,11 +126,15 @@ impl Kernel {
             settings: mapped(&mut ebpf, map::SETTINGS)?,
             services: mapped(&mut ebpf, map::SERVICES)?,
             buckets: mapped(&mut ebpf, map::BUCKETS)?,
+            reals: mapped(&mut ebpf, map::REALS)?,
+            pinned_flows: mapped(&mut ebpf, map::PINS)?,
             service_info: mapped(&mut ebpf, map::SERVICE_INFO)?,
             real_info: mapped(&mut ebpf, map::REAL_INFO)?,
             service_counters: per_cpu(&mut ebpf, map::SERVICE_COUNTERS)?,
             real_counters: per_cpu(&mut ebpf, map::REAL_COUNTERS)?,
             reasons: per_cpu(&mut ebpf, map::REASONS)?,
+            access: taken(&mut ebpf, map::ACCESS)?,
+            interfaces: taken(&mut ebpf, map::INTERFACES)?,
             ebpf,
             pins,
             new_links: Vec::new(),
@@ -183,6 +198,8 @@ impl Maps for Kernel {
             WordMap::Settings => self.settings.words(),
             WordMap::Services => self.services.words(),
             WordMap::Buckets => self.buckets.words(),
+            WordMap::Reals => self.reals.words(),
+            WordMap::Pins => self.pinned_flows.words(),
             WordMap::ServiceInfo => self.service_info.words(),
             WordMap::RealInfo => self.real_info.words(),
         }
@@ -197,6 +214,32 @@ impl Maps for Kernel {
         }
         .map_err(io::Error::other)
     }
+
+    fn access_lists(&self) -> io::Result<AccessLists> {
+        let mut lists = AccessLists::new();
+        for entry in self.access.iter() {
+            let (key, value) = entry.map_err(io::Error::other)?;
+            let [list, a, b, c, d] = key.data();
+            let access = if Access::denies(value) { Access::Denied } else { Access::Allowed };
+            let key = AccessPrefix { key: AccessKey { list, address: [a, b, c, d] }, bits: key.prefix_len() };
+            lists.insert(key, access);
+        }
+        Ok(lists)
+    }
+
+    fn set_access(&mut self, prefix: AccessPrefix, access: Option<Access>) -> io::Result<()> {
+        let AccessKey { list, address: [a, b, c, d] } = prefix.key;
+        let key = Key::new(prefix.bits, [list, a, b, c, d]);
+        match access {
+            Some(access) => self.access.insert(&key, access as u32, 0),
+            None => self.access.remove(&key),
+        }
+        .map_err(io::Error::other)
+    }
+
+    fn set_interface(&mut self, place: u32, index: u32) -> io::Result<()> {
+        self.interfaces.set(place, index, None, 0).map_err(io::Error::other)
+    }
 }
 
 /// Adds the CPUs up.
@@ -207,14 +250,18 @@ pub(super) fn sum(values: &PerCpuValues<[u64; 2]>) -> lb_common::abi::Counter {
 
 fn mapped(ebpf: &mut Ebpf, name: &'static str) -> Result<Mapped, LoadError> {
     match ebpf.map(name) {
-        Some(aya::maps::Map::Array(data)) => Mapped::new(data).map_err(|error| LoadError::Map(name, Some(error))),
+        Some(Map::Array(data)) => Mapped::new(data).map_err(|error| LoadError::Map(name, Some(error))),
         _ => Err(LoadError::Map(name, None)),
     }
 }
 
 fn per_cpu<T: aya::Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<PerCpuArray<MapData, T>, LoadError> {
+    taken(ebpf, name)
+}
+
+fn taken<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {
     let map = ebpf.take_map(name).ok_or(LoadError::Map(name, None))?;
-    PerCpuArray::try_from(map).map_err(|error| LoadError::Map(name, Some(error)))
+    T::try_from(map).map_err(|error| LoadError::Map(name, Some(error)))
 }
 
 /// Kernels before 5.11 charge maps to this limit; later ones do not look at it, so a refusal does no harm.

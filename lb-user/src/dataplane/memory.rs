@@ -3,10 +3,12 @@
 use std::io;
 use std::sync::atomic::AtomicU64;
 
-use lb_common::abi::{Bucket, Counter, RealInfo, ServiceInfo, ServiceSlot, Settings, limits};
+use lb_common::abi::{
+    Access, Bucket, Counter, PinSet, RealInfo, RealSlot, ServiceInfo, ServiceSlot, Settings, WAYS, limits,
+};
 use lb_common::reason::Reason;
 
-use super::{CounterId, Maps, WordMap};
+use super::{AccessLists, AccessPrefix, CounterId, Maps, WordMap};
 use crate::config::Limits;
 
 /// Maps in plain memory, of the same sizes and with the same content as the kernel's.
@@ -15,6 +17,8 @@ pub struct Memory {
     settings: Vec<AtomicU64>,
     services: Vec<AtomicU64>,
     buckets: Vec<AtomicU64>,
+    reals: Vec<AtomicU64>,
+    pins: Vec<AtomicU64>,
     service_info: Vec<AtomicU64>,
     real_info: Vec<AtomicU64>,
     /// By [`ServiceId`](lb_common::abi::ServiceId); index 0 is never used.
@@ -23,6 +27,10 @@ pub struct Memory {
     pub real_counters: Vec<Counter>,
     /// By [`Reason`].
     pub reasons: [u64; Reason::COUNT],
+    /// All access lists.
+    pub access: AccessLists,
+    /// The indexes of our interfaces, by place.
+    pub interfaces: [u32; limits::MAX_INTERFACES],
 }
 
 impl Memory {
@@ -33,11 +41,15 @@ impl Memory {
             settings: zeros::<Settings>(1),
             services: zeros::<ServiceSlot>(2 * limits::SERVICE_SLOTS as usize),
             buckets: zeros::<Bucket>(limits.ring_buckets as usize),
+            reals: zeros::<RealSlot>(reals),
+            pins: zeros::<PinSet>(limits.pins as usize / WAYS),
             service_info: zeros::<ServiceInfo>(services),
             real_info: zeros::<RealInfo>(reals),
             service_counters: vec![Counter::default(); services],
             real_counters: vec![Counter::default(); reals],
             reasons: [0; Reason::COUNT],
+            access: AccessLists::new(),
+            interfaces: [0; limits::MAX_INTERFACES],
         }
     }
 }
@@ -52,6 +64,8 @@ impl Maps for Memory {
             WordMap::Settings => &self.settings,
             WordMap::Services => &self.services,
             WordMap::Buckets => &self.buckets,
+            WordMap::Reals => &self.reals,
+            WordMap::Pins => &self.pins,
             WordMap::ServiceInfo => &self.service_info,
             WordMap::RealInfo => &self.real_info,
         }
@@ -63,6 +77,23 @@ impl Maps for Memory {
             CounterId::Real(id) => self.real_counters.get_mut(id.index() as usize),
         };
         *slot.ok_or(io::ErrorKind::InvalidInput)? = Counter::default();
+        Ok(())
+    }
+
+    fn access_lists(&self) -> io::Result<AccessLists> {
+        Ok(self.access.clone())
+    }
+
+    fn set_access(&mut self, prefix: AccessPrefix, access: Option<Access>) -> io::Result<()> {
+        match access {
+            Some(access) => self.access.insert(prefix, access),
+            None => self.access.remove(&prefix),
+        };
+        Ok(())
+    }
+
+    fn set_interface(&mut self, place: u32, index: u32) -> io::Result<()> {
+        *self.interfaces.get_mut(place as usize).ok_or(io::ErrorKind::InvalidInput)? = index;
         Ok(())
     }
 }

@@ -1,9 +1,9 @@
 //! What outlives the daemon: the pin directory.
 //!
 //! ```text
-//! PIN_DIR/maps-V-N-S-R-B/NAME        the maps of ABI version V with N reasons, and limits S, R and B
-//! PIN_DIR/current -> maps-V-N-S-R-B  those that packets see
-//! PIN_DIR/link-INDEX-MODE            one for each interface, by its index
+//! PIN_DIR/maps-V-N-S-R-B-P-A/NAME        the maps of ABI version V with N reasons, and the five limits
+//! PIN_DIR/current -> maps-V-N-S-R-B-P-A  those that packets see
+//! PIN_DIR/link-INDEX-MODE                one for each interface, by its index
 //! ```
 //!
 //! Other limits or another ABI make another directory: a new daemon loads beside the old maps, fills its own, and then
@@ -65,17 +65,18 @@ impl Pins {
     /// Makes the directories, and mounts the BPF file system in its usual place if nobody has.
     pub fn open(dir: &Path, limits: &Limits) -> Result<Self, PinError> {
         ensure_bpffs(dir)?;
-        let Limits { services, reals, ring_buckets } = limits;
+        let Limits { services, reals, ring_buckets, pins, access_prefixes } = limits;
         let reasons = Reason::COUNT;
         fs::create_dir_all(dir).map_err(failed("make", dir))?;
-        let pins = Self {
+        let ours = Self {
             _lock: Arc::new(lock(dir)?),
             dir: dir.into(),
-            maps: format!("{MAPS}{VERSION}-{reasons}-{services}-{reals}-{ring_buckets}").into(),
+            maps: format!("{MAPS}{VERSION}-{reasons}-{services}-{reals}-{ring_buckets}-{pins}-{access_prefixes}")
+                .into(),
         };
-        let maps = pins.dir.join(&pins.maps);
+        let maps = ours.dir.join(&ours.maps);
         fs::create_dir_all(&maps).map_err(failed("make", &maps))?;
-        Ok(pins)
+        Ok(ours)
     }
 
     /// Where a map is pinned.

@@ -156,16 +156,11 @@ mod tests {
                 xdp_mode: XdpMode::Auto,
                 hash_seed: None,
                 pin_dir: "/x".into(),
+                peers: Vec::new(),
             },
-            limits: Limits { services: 1, reals: 1, ring_buckets: 251 },
+            limits: Limits::default(),
             pools: vec![Pool { name: "web".into(), ring_size: 251, reals, check: Some(check) }],
-            services: vec![Service {
-                name: "s".into(),
-                vip: Ipv4Addr::new(10, 0, 0, 1).into(),
-                port,
-                protocol,
-                pool: 0,
-            }],
+            services: vec![Service::new("s", Ipv4Addr::new(10, 0, 0, 1).into(), port, protocol, 0)],
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use futures_util::TryStreamExt;
 use lb_common::abi::Mac;
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -31,7 +31,30 @@ pub fn link(message: &LinkMessage) -> Option<Link> {
         _ => None,
     });
     let up = message.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
-    Some(Link { name, index: message.header.index, mac, up })
+    let mtu = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Mtu(mtu) => Some(u16::try_from(*mtu).unwrap_or(u16::MAX)),
+        _ => None,
+    });
+    Some(Link { name, index: message.header.index, mac, up, mtu: mtu.unwrap_or(1500), vlan: vlan(message) })
+}
+
+fn vlan(message: &LinkMessage) -> Option<(u32, u16)> {
+    let parent = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(index) => Some(*index),
+        _ => None,
+    })?;
+    let infos = message.attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => Some(infos),
+        _ => None,
+    });
+    let id = infos.flatten().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Vlan(data)) => data.iter().find_map(|item| match item {
+            InfoVlan::Id(id) => Some(*id),
+            _ => None,
+        }),
+        _ => None,
+    })?;
+    Some((parent, id))
 }
 
 /// Where packets to an address leave.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use lb_common::abi::Mac;
 
+use crate::state::Path;
+
 /// The kernel is asked again about an address at most this often.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// What the kernel believes of an address whose health check fails is thrown away at most this often.
@@ -16,7 +18,7 @@ const DOUBT_EVERY: Duration = Duration::from_secs(3);
 pub enum Route {
     /// By this interface, without a gateway: the only way direct server return works.
     Link(u32),
-    /// By an interface that is none of the director's own.
+    /// By an interface that is neither one of the director's own nor a VLAN on one.
     Elsewhere(u32),
     /// Behind a router.
     Gateway,
@@ -90,8 +92,9 @@ impl Target {
 /// The addresses that matter.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// Indexes of the director's own interfaces: what is reached by another one cannot be forwarded to.
-    own: Vec<u32>,
+    /// The director's own interfaces and the VLANs on them, by their indexes, with the way that each stands for: what is
+    /// reached by another one cannot be forwarded to.
+    own: BTreeMap<u32, Path>,
     targets: BTreeMap<IpAddr, Target>,
 }
 
@@ -111,15 +114,24 @@ impl Table {
         self.targets.keys().copied().collect()
     }
 
-    /// Makes these the director's own interfaces.
-    pub fn handle_own(&mut self, own: Vec<u32>) {
+    /// Makes these the director's own interfaces, and the VLANs on them: each with its index.
+    pub fn handle_own(&mut self, own: BTreeMap<u32, Path>) {
         self.own = own;
+    }
+
+    /// The way that a route stands for, if frames can be sent by it.
+    pub fn path(&self, route: Route) -> Option<Path> {
+        match route {
+            Route::Local => Some(Path::Here),
+            Route::Link(interface) => self.own.get(&interface).copied(),
+            Route::Elsewhere(_) | Route::Gateway | Route::None => None,
+        }
     }
 
     /// Says what there is to say of it, if that is news.
     pub fn handle_route(&mut self, address: IpAddr, route: Route) -> Option<Route> {
         let route = match route {
-            Route::Link(interface) if !self.own.contains(&interface) => Route::Elsewhere(interface),
+            Route::Link(interface) if !self.own.contains_key(&interface) => Route::Elsewhere(interface),
             route => route,
         };
         let target = self.targets.get_mut(&address)?;
@@ -172,7 +184,8 @@ mod tests {
     fn table() -> Table {
         let mut table = Table::default();
         assert_eq!(table.handle_targets(&[ADDRESS]), [ADDRESS]);
-        table.handle_own(vec![3, 4]);
+        let by = |interface, vlan| Path::By { interface, vlan };
+        table.handle_own([(3, by(3, 0)), (4, by(3, 100))].into());
         assert_eq!(table.handle_route(ADDRESS, Route::Link(3)), Some(Route::Link(3)));
         assert_eq!(table.handle_route(ADDRESS, Route::Link(3)), None);
         table
@@ -235,6 +248,8 @@ mod tests {
         assert_eq!(table.handle_route(ADDRESS, Route::Link(9)), Some(Route::Elsewhere(9)));
         assert_eq!(table.handle_entry(&Entry { interface: 9, ..entry(Some(A), Freshness::Fresh) }), None);
         table.handle_route(ADDRESS, Route::Link(4));
+        assert_eq!(table.path(Route::Link(4)), Some(Path::By { interface: 3, vlan: 100 }));
+        assert_eq!((table.path(Route::Local), table.path(Route::Gateway)), (Some(Path::Here), None));
         assert_eq!(table.handle_entry(&entry(Some(A), Freshness::Fresh)), None);
     }
 }

@@ -1,5 +1,6 @@
 //! The driver around [`Table`]: one task, one netlink socket that hears changes and asks.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use tokio::time::{interval, timeout};
 use tracing::{debug, warn};
 
 use super::table::{Ask, Route, Table};
-use super::{NetError, NetEvent, messages};
+use super::{Link, NetError, NetEvent, messages};
+use crate::state::Path;
 
 /// How often stale entries are looked for.
 const TICK: Duration = Duration::from_millis(500);
@@ -135,7 +137,8 @@ impl Watcher {
                 }
             }
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
-                let own = messages::link(&message).filter(|link| self.interfaces.contains(&link.name));
+                let own =
+                    messages::link(&message).filter(|link| self.interfaces.contains(&link.name) || link.vlan.is_some());
                 if own.is_some() {
                     self.resync_links().await;
                 }
@@ -165,10 +168,16 @@ impl Watcher {
 
     /// Reads our own interfaces, and says how they are.
     async fn resync_links(&mut self) {
-        let Some(mut links) = patient("interfaces", messages::links(&self.handle)).await else { return };
-        links.retain(|link| self.interfaces.contains(&link.name));
-        self.table.handle_own(links.iter().map(|link| link.index).collect());
-        for link in links {
+        let Some(mut all) = patient("interfaces", messages::links(&self.handle)).await else { return };
+        let vlans: Vec<Link> = all.extract_if(.., |link| !self.interfaces.contains(&link.name)).collect();
+        let by = |interface, vlan| Path::By { interface, vlan };
+        let mut own: BTreeMap<u32, Path> = all.iter().map(|link| (link.index, by(link.index, 0))).collect();
+        let on_ours = vlans.into_iter().filter_map(|link| Some((link.index, link.vlan?)));
+        let on_ours: Vec<_> = on_ours.filter(|(_, (parent, _))| own.contains_key(parent)).collect();
+        own.extend(on_ours.iter().map(|(index, (parent, id))| (*index, by(*parent, *id))));
+        self.table.handle_own(own);
+        self.publish(NetEvent::Vlans(!on_ours.is_empty())).await;
+        for link in all {
             self.publish(NetEvent::Link(link)).await;
         }
     }
@@ -181,6 +190,9 @@ impl Watcher {
             let Ok(route) = route.map(|route| route.unwrap_or(Route::None)) else { continue };
             if let Some(news) = self.table.handle_route(address, route) {
                 explain(address, news);
+                if let Some(path) = self.table.path(news) {
+                    self.publish(NetEvent::Path { address, path }).await;
+                }
             }
         }
         for entry in patient("neighbours", messages::neighbours(&self.handle)).await.unwrap_or_default() {
@@ -222,7 +234,7 @@ fn explain(address: IpAddr, route: Route) {
         Route::Gateway => {
             warn!(%address, "is behind a router; direct server return needs it on the director's segment")
         }
-        Route::Local => warn!(%address, "is this machine; a director that is also a real server is not supported yet"),
+        Route::Local => debug!(%address, "is this machine"),
         Route::None => warn!(%address, "has no route; give the director an address in its network"),
     }
 }

@@ -1,14 +1,14 @@
 //! What the ids in the maps stand for now.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use lb_common::abi::limits::SERVICE_SLOTS;
-use lb_common::abi::{Name, RealId, RealInfo, RingRange, ServiceId, ServiceInfo, ServiceSlot, Settings};
+use lb_common::abi::{Name, RealId, RealInfo, RingRange, ServiceFlags, ServiceId, ServiceInfo, ServiceSlot, Settings};
 
 use super::words::{read_value, values};
 use super::{family, octets};
-use crate::config::Service;
+use crate::config::{Ports, Service};
 use crate::dataplane::{Maps, WordMap};
 
 /// The directory maps, decoded. A new daemon starts from what its predecessor left here, so ids and rings stay.
@@ -23,6 +23,7 @@ pub struct Directory {
     /// The rings that packets may be looking at: those of the active slots, in case a daemon died between a directory entry
     /// and its slot.
     slot_rings: Vec<RingRange>,
+    second_lists: HashSet<ServiceId>,
 }
 
 impl Directory {
@@ -39,44 +40,59 @@ impl Directory {
             Some((id, read_value::<RealInfo>(reals, index))).filter(|(_, info)| info.used != 0)
         };
         let reals: BTreeMap<RealId, RealInfo> = (1..limits.1).filter_map(real).collect();
+        let slots = active_slots(maps);
+        let second = |slot: &ServiceSlot| slot.flags().has(ServiceFlags::SECOND_LIST);
         Self {
             services: (1..limits.0).filter_map(service).collect(),
             ids: reals.iter().map(|(id, info)| ((info.pool, info.address, info.family), *id)).collect(),
             reals,
-            slot_rings: slot_rings(maps),
+            slot_rings: slot_rings(&slots),
+            second_lists: slots.iter().filter(|slot| second(slot)).filter_map(ServiceSlot::service).collect(),
         }
     }
 
-    /// The id of the service with this vip, port and protocol.
+    /// The id of the service with this vip, ports and protocol.
     pub fn service(&self, service: &Service) -> Option<ServiceId> {
-        let wanted = (octets(service.vip), service.port, service.protocol as u8, family(service.vip));
-        let same = |info: &ServiceInfo| (info.vip, info.port, info.protocol, info.family) == wanted;
+        let Ports { first, last } = service.ports;
+        let wanted = (octets(service.vip), first, last, service.protocol as u8, family(service.vip));
+        let same = |info: &ServiceInfo| (info.vip, info.port, info.last_port, info.protocol, info.family) == wanted;
         self.services.iter().find(|(_, info)| same(info)).map(|(id, _)| *id)
     }
 
-    /// The id of the real server with this address in the pool.
-    pub fn real(&self, pool: &str, address: IpAddr) -> Option<RealId> {
-        self.ids.get(&(Name::new(pool), octets(address), family(address))).copied()
+    /// Whether packets look at the second access list of a service.
+    pub fn has_second_list(&self, service: ServiceId) -> bool {
+        self.second_lists.contains(&service)
     }
 
-    /// Where the ring of a pool lies, if it has that size.
-    pub fn ring(&self, pool: &str, size: u32) -> Option<RingRange> {
-        let of_pool = self.services.values().filter(|info| info.pool.as_str() == pool);
-        of_pool.map(|info| RingRange::from_word(info.ring)).find(|range| range.size == size)
+    /// The id of the real server with this address in the pool.
+    pub fn real(&self, pool: &Name, address: IpAddr) -> Option<RealId> {
+        self.ids.get(&(*pool, octets(address), family(address))).copied()
+    }
+
+    /// Where the ring of a pool lies, if it was made of the same.
+    pub fn ring(&self, pool: &str, signature: u64) -> Option<RingRange> {
+        let mut of_pool = self.services.values().filter(|info| info.pool.as_str() == pool);
+        of_pool.find(|info| info.signature == signature).map(|info| RingRange::from_word(info.ring))
     }
 
     /// Every ring that a service may be using.
     pub fn rings(&self) -> impl Iterator<Item = RingRange> + '_ {
-        self.services.values().map(|info| RingRange::from_word(info.ring)).chain(self.slot_rings.iter().copied())
+        let words = self.services.values().flat_map(|info| [info.ring, info.old_ring]);
+        let of_services = words.map(RingRange::from_word).filter(|ring| ring.size != 0);
+        of_services.chain(self.slot_rings.iter().copied())
     }
 }
 
-fn slot_rings(maps: &impl Maps) -> Vec<RingRange> {
+fn active_slots(maps: &impl Maps) -> Vec<ServiceSlot> {
     let words = maps.words(WordMap::Services);
     let settings: Settings = read_value(maps.words(WordMap::Settings), 0);
     let first = (settings.active_half as u32 & 1) * SERVICE_SLOTS;
-    let taken = (first..first + SERVICE_SLOTS).map(|index| read_value::<ServiceSlot>(words, index));
-    let mut rings: Vec<_> = taken.filter(|slot| slot.tail != 0).map(|slot| slot.ring()).collect();
+    let slots = (first..first + SERVICE_SLOTS).map(|index| read_value::<ServiceSlot>(words, index));
+    slots.filter(|slot| slot.tail != 0).collect()
+}
+
+fn slot_rings(slots: &[ServiceSlot]) -> Vec<RingRange> {
+    let mut rings: Vec<_> = slots.iter().flat_map(|slot| [Some(slot.ring()), slot.old_ring()]).flatten().collect();
     rings.sort_by_key(|ring| (ring.base, ring.size));
     rings.dedup();
     rings

@@ -1,28 +1,33 @@
 //! The difference between the maps and what they should hold, as steps in an order that packets may watch.
 //!
-//! 1. Ids that are new: counters to zero, then the directory entry, its `used` word last.
-//! 2. Buckets. Each is valid on its own, old or new.
-//! 3. Slots of the half that is or becomes active: an old key's tail goes first, a new key's tail comes last, and a
-//!    ring that moved is one word.
+//! 1. Ids that are new: counters to zero, then the directory entry, its `used` word last. What packets know of real servers,
+//!    and the interfaces they are reached by.
+//! 2. Buckets. Each is valid on its own, old or new. Access lists that nobody looks at yet.
+//! 3. Slots of the half that is or becomes active: an old key's tail goes first, a new key's tail comes last; where a
+//!    ring moved, the old ring is one word and the ring the next.
 //! 4. Settings: everything else, then the half, then the version.
-//! 5. Directory entries of ids that are gone.
+//! 5. Access lists that nobody looks at any more, and entries of ids that are gone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use lb_common::abi::limits::SERVICE_SLOTS;
-use lb_common::abi::{RealId, ServiceId, ServiceSlot, Settings, Value};
+use lb_common::abi::{Access, Bucket, RealId, RealSlot, RingRange, ServiceId, ServiceSlot, Settings, Value};
 
 use super::{Desired, Directory, read_value};
-use crate::dataplane::{CounterId, Maps, WordMap};
+use crate::dataplane::{AccessLists, AccessPrefix, CounterId, Maps, WordMap};
 
 /// One thing to do. A packet may come between any two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Start a counter anew.
     Zero(CounterId),
+    /// Put a prefix into an access list, or take it out.
+    Access(AccessPrefix, Option<Access>),
+    /// Make an interface (place, index) one that frames leave by.
+    Interface(u32, u32),
     /// Store a word.
     Write {
         /// In which map.
@@ -43,14 +48,19 @@ pub struct Summary {
     pub reals: (usize, usize),
     /// Buckets that get another owner, or another MAC.
     pub buckets: usize,
+    /// Prefixes put into access lists and taken out.
+    pub access: (usize, usize),
     /// Whether the service table moves to its other half.
     pub new_table: bool,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { services, reals, buckets, new_table } = self;
+        let Self { services, reals, buckets, access, new_table } = self;
         write!(f, "{buckets} buckets, services +{} -{}, reals +{} -{}", services.0, services.1, reals.0, reals.1)?;
+        if *access != (0, 0) {
+            write!(f, ", access prefixes +{} -{}", access.0, access.1)?;
+        }
         if *new_table { write!(f, ", new service table") } else { Ok(()) }
     }
 }
@@ -62,13 +72,15 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What they amount to.
     pub summary: Summary,
+    /// Rings in which some bucket gets another owner.
+    pub changed_rings: Vec<RingRange>,
 }
 
 impl Plan {
-    /// Does all of it. A counter that cannot be zeroed loses nothing else; the first such failure is returned.
+    /// Does all of it. What cannot be done loses nothing else; the first such failure is returned.
     ///
     /// # Errors
-    /// The kernel's, from a counter.
+    /// The kernel's, from whatever is not a word.
     pub fn apply(&self, maps: &mut impl Maps) -> std::io::Result<()> {
         let mut outcome = Ok(());
         for step in &self.steps {
@@ -103,10 +115,12 @@ impl Step {
     /// Does it.
     ///
     /// # Errors
-    /// The kernel's, from a counter.
+    /// The kernel's, from whatever is not a word.
     pub fn apply(&self, maps: &mut impl Maps) -> std::io::Result<()> {
         match *self {
             Self::Zero(counter) => maps.zero_counter(counter),
+            Self::Access(prefix, access) => maps.set_access(prefix, access),
+            Self::Interface(place, index) => maps.set_interface(place, index),
             Self::Write { map, index, word } => {
                 if let Some(slot) = maps.words(map).get(index) {
                     slot.store(word, Release);
@@ -117,13 +131,16 @@ impl Step {
     }
 }
 
-/// All that differs.
-pub fn plan(desired: &Desired, directory: &Directory, maps: &impl Maps) -> Plan {
+/// All that differs. `access` is what the access lists are now.
+pub fn plan(desired: &Desired, directory: &Directory, access: &AccessLists, maps: &impl Maps) -> Plan {
     let mut plan = Plan::default();
     add_ids(&mut plan, desired, directory, maps);
+    write_interfaces(&mut plan, desired, maps);
     write_buckets(&mut plan, desired, maps);
+    add_access(&mut plan, desired, access);
     write_slots(&mut plan, desired, maps);
     write_settings(&mut plan, desired, maps);
+    remove_access(&mut plan, desired, access);
     remove_ids(&mut plan, desired, directory, maps);
     plan
 }
@@ -150,21 +167,68 @@ fn add_ids(plan: &mut Plan, desired: &Desired, directory: &Directory, maps: &imp
         }
         plan.write_value(words, id.index(), info, first_last(info.to_words().len()));
     }
+    let words = (WordMap::Reals, maps.words(WordMap::Reals));
+    for (id, slot) in &desired.real_slots {
+        // The exit first: a bucket or an owner may send packets to look at it.
+        plan.write_value(words, id.index(), slot, [1, 0].into_iter());
+    }
+}
+
+fn write_interfaces(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
+    let current: Settings = read_value(maps.words(WordMap::Settings), 0);
+    for (place, (now, wanted)) in (0..).zip(current.interfaces.iter().zip(desired.settings.interfaces)) {
+        if *now != wanted {
+            // An interface's index is 31 bits.
+            plan.steps.push(Step::Interface(place, wanted as u32));
+        }
+    }
+}
+
+/// All that packets will see after the next steps; and nothing of before may be in a list that they are about to look at.
+fn add_access(plan: &mut Plan, desired: &Desired, now: &AccessLists) {
+    for (prefix, access) in &desired.access {
+        if now.get(prefix) != Some(access) {
+            plan.steps.push(Step::Access(*prefix, Some(*access)));
+            plan.summary.access.0 += 1;
+        }
+    }
+    let (stale, lists) = (now.keys().filter(|prefix| !desired.access.contains_key(prefix)), wanted_lists(desired));
+    for prefix in stale.filter(|prefix| lists.contains(&prefix.key.list)) {
+        plan.steps.push(Step::Access(*prefix, None));
+    }
+}
+
+fn remove_access(plan: &mut Plan, desired: &Desired, now: &AccessLists) {
+    let lists = wanted_lists(desired);
+    for prefix in now.keys().filter(|prefix| !lists.contains(&prefix.key.list)) {
+        plan.steps.push(Step::Access(*prefix, None));
+        plan.summary.access.1 += 1;
+    }
+}
+
+fn wanted_lists(desired: &Desired) -> HashSet<u32> {
+    desired.access.keys().map(|prefix| prefix.key.list).collect()
 }
 
 fn write_buckets(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
     let words = maps.words(WordMap::Buckets);
     let before = plan.steps.len();
     for (range, buckets) in &desired.rings {
+        let mut moves = false;
         for (index, bucket) in (range.base as usize..).zip(buckets) {
+            let now = words.get(index).map(|word| Bucket::from_word(word.load(Acquire)));
+            moves |= now.is_some_and(|now| now.real() != bucket.real());
             plan.write(WordMap::Buckets, words, index, bucket.to_word());
         }
+        plan.changed_rings.extend(moves.then_some(*range));
     }
     plan.summary.buckets = plan.steps.len() - before;
 }
 
 fn write_slots(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
-    const TAIL: usize = 3;
+    const TAIL: usize = 7;
+    /// What says whose slot it is: the key and the service.
+    const WHOSE: u64 = 0xffff_ffff_ffff;
     let words = maps.words(WordMap::Services);
     let wanted: HashMap<u32, ServiceSlot> = desired.slots.iter().copied().collect();
     let half = desired.settings.active_half as u32 & 1;
@@ -172,14 +236,14 @@ fn write_slots(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
         let index = half * SERVICE_SLOTS + slot;
         let now: ServiceSlot = read_value(words, index);
         let wanted = wanted.get(&slot).copied().unwrap_or(ServiceSlot { tail: 0, ..now });
-        let tail = |word| Step::Write { map: WordMap::Services, index: index as usize * 4 + TAIL, word };
-        let replaced = now.tail != 0 && (now.tail, now.vip) != (wanted.tail, wanted.vip);
+        let tail = |word| Step::Write { map: WordMap::Services, index: index as usize * (TAIL + 1) + TAIL, word };
+        let replaced = now.tail != 0 && (now.tail & WHOSE, now.vip) != (wanted.tail & WHOSE, wanted.vip);
         if replaced {
             plan.steps.push(tail(0));
         }
         if wanted.tail != 0 {
             plan.write_value((WordMap::Services, words), index, &wanted, 0..TAIL);
-            if replaced || now.tail == 0 {
+            if replaced || now.tail != wanted.tail {
                 plan.steps.push(tail(wanted.tail));
             }
         }
@@ -203,6 +267,14 @@ fn remove_ids(plan: &mut Plan, desired: &Desired, directory: &Directory, maps: &
         plan.summary.services.1 += 1;
     }
     for (id, info) in directory.reals.iter().filter(|(id, _)| !reals.contains_key(id)) {
+        for word in 0..RealSlot::ZEROS.len() {
+            plan.write(
+                WordMap::Reals,
+                maps.words(WordMap::Reals),
+                id.index() as usize * RealSlot::ZEROS.len() + word,
+                0,
+            );
+        }
         let first = id.index() as usize * info.to_words().len();
         plan.write(WordMap::RealInfo, maps.words(WordMap::RealInfo), first, 0);
         plan.summary.reals.1 += 1;

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use lb_common::abi::limits::SERVICE_SLOTS;
-use lb_common::abi::{Bucket, Mac, Protocol, RealId, RingRange, ServiceId, ServiceKey, ServiceSlot, Settings};
+use lb_common::abi::{
+    Bucket, Mac, Name, Protocol, RealId, RingRange, ServiceId, ServiceKey, ServiceSlot, Settings, Tick,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -11,7 +13,9 @@ use crate::config::{Config, Director, Limits, Pool, Real, Service, XdpMode};
 use crate::dataplane::{CounterId, Maps, Memory, WordMap};
 use crate::reconcile::Reconciler;
 
-const LIMITS: Limits = Limits { services: 40, reals: 200, ring_buckets: 20_000 };
+const LIMITS: Limits = Limits { services: 40, reals: 200, ring_buckets: 40_000, pins: 1024, access_prefixes: 100 };
+
+const NOW: Moment = Moment { seconds: 1000, tick: Tick::from_nanoseconds(1_000_000_000_000) };
 
 fn address(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 66, 0, last))
@@ -28,7 +32,7 @@ fn pool(name: &str, ring_size: u32, reals: &[(u8, u32)]) -> Pool {
 }
 
 fn service(port: u16, pool: usize) -> Service {
-    Service { name: format!("s{port}"), vip: address(200), port, protocol: Protocol::Tcp, pool }
+    Service::new(&format!("s{port}"), address(200), port, Protocol::Tcp, pool)
 }
 
 fn config(pools: Vec<Pool>, services: Vec<Service>) -> Config {
@@ -37,6 +41,7 @@ fn config(pools: Vec<Pool>, services: Vec<Service>) -> Config {
         xdp_mode: XdpMode::Auto,
         hash_seed: Some(7),
         pin_dir: "/sys/fs/bpf/x".into(),
+        peers: Vec::new(),
     };
     Config { director, limits: LIMITS, pools, services }
 }
@@ -48,12 +53,13 @@ fn web() -> Config {
 /// Everybody resolved, nobody checked.
 fn view() -> View {
     let macs = (1..=50).map(|last| (address(last), mac(last))).collect();
-    View { hash_seed: 7, own_macs: vec![mac(0xd1)], health: HashMap::new(), macs }
+    let interfaces = vec![Interface { index: 2, mac: mac(0xd1), mtu: 1500 }];
+    View { hash_seed: 7, interfaces, macs, ..View::default() }
 }
 
 fn with_health(pool: &str, last: u8, health: Health) -> View {
     let mut view = view();
-    view.health.insert((pool.into(), address(last)), health);
+    view.set_health(pool, address(last), health);
     view
 }
 
@@ -61,7 +67,7 @@ fn with_health(pool: &str, last: u8, health: Health) -> View {
 fn look_up(maps: &Memory, service: &Service) -> Option<(ServiceId, RingRange)> {
     let settings: Settings = read_value(maps.words(WordMap::Settings), 0);
     let IpAddr::V4(vip) = service.vip else { return None };
-    let key = ServiceKey::v4(vip.octets(), service.port.to_be_bytes(), service.protocol);
+    let key = ServiceKey::v4(vip.octets(), service.ports.first.to_be_bytes(), service.protocol);
     let half = settings.active_half as usize & 1;
     let index = half as u32 * SERVICE_SLOTS + key.slot(settings.slot_seeds[half]);
     let slot: ServiceSlot = read_value(maps.words(WordMap::Services), index);
@@ -81,12 +87,17 @@ fn owners(maps: &Memory, service: &Service) -> Vec<u8> {
     ring(maps, range).iter().map(|bucket| Mac::from_word(bucket.mac_word()).0[5]).collect()
 }
 
+fn planned(config: &Config, view: &View, maps: &Memory) -> Result<Plan, DesiredError> {
+    let (directory, access) = (Directory::read(maps), maps.access_lists().expect("the twin does not fail"));
+    let (holds, directory) = (Holds::default(), &directory);
+    let wish = Wish { config, view, maps, directory, access: &access, holds: &holds, now: NOW };
+    let desired = Desired::new(&wish, &mut RingCache::default())?;
+    Ok(plan(&desired, directory, &access, maps))
+}
+
 /// Applies the difference one step at a time and hands the maps to `watch` after each.
 fn apply_watched(config: &Config, view: &View, maps: &mut Memory, mut watch: impl FnMut(&Memory)) -> Summary {
-    let directory = Directory::read(maps);
-    let current = read_value(maps.words(WordMap::Settings), 0);
-    let desired = Desired::new(config, view, &directory, &current, &mut RingCache::default()).expect("it fits");
-    let plan = plan(&desired, &directory, maps);
+    let plan = planned(config, view, maps).expect("it fits");
     for step in &plan.steps {
         step.apply(maps).expect("the twin does not fail");
         watch(maps);
@@ -96,19 +107,16 @@ fn apply_watched(config: &Config, view: &View, maps: &mut Memory, mut watch: imp
 
 fn settled(config: &Config, view: &View) -> Memory {
     let mut maps = Memory::new(&LIMITS);
-    Reconciler::default().reconcile(config, view, &mut maps).expect("it fits");
+    Reconciler::default().reconcile(config, view, &mut maps, NOW).expect("it fits");
     maps
 }
 
 #[test]
 fn a_second_daemon_adopts_everything_and_writes_nothing() {
     let mut maps = settled(&web(), &view());
-    let summary = Reconciler::default().reconcile(&web(), &view(), &mut maps).expect("it fits");
+    let summary = Reconciler::default().reconcile(&web(), &view(), &mut maps, NOW).expect("it fits");
     assert_eq!(summary, Summary::default());
-    let directory = Directory::read(&maps);
-    let current = read_value(maps.words(WordMap::Settings), 0);
-    let desired = Desired::new(&web(), &view(), &directory, &current, &mut RingCache::default()).expect("it fits");
-    assert_eq!(plan(&desired, &directory, &maps).steps, []);
+    assert_eq!(planned(&web(), &view(), &maps).expect("it fits").steps, []);
 }
 
 #[test]
@@ -117,11 +125,11 @@ fn a_real_that_goes_down_moves_only_its_buckets_and_gets_just_those_back() {
     let service = service(80, 0);
     let before = owners(&maps, &service);
     let mut reconciler = Reconciler::default();
-    reconciler.reconcile(&web(), &with_health("web", 2, Health::Down), &mut maps).expect("it fits");
+    reconciler.reconcile(&web(), &with_health("web", 2, Health::Down), &mut maps, NOW).expect("it fits");
     for (&before, after) in before.iter().zip(owners(&maps, &service)) {
         assert!(if before == 2 { after == 1 || after == 3 } else { after == before });
     }
-    reconciler.reconcile(&web(), &with_health("web", 2, Health::Up), &mut maps).expect("it fits");
+    reconciler.reconcile(&web(), &with_health("web", 2, Health::Up), &mut maps, NOW).expect("it fits");
     assert_eq!(owners(&maps, &service), before);
 }
 
@@ -134,7 +142,7 @@ fn an_unresolved_real_serves_nothing_and_an_empty_pool_is_marked() {
     blind.macs.clear();
     let maps = settled(&web(), &blind);
     let (_, range) = look_up(&maps, &service(80, 0)).expect("the service is there");
-    assert!(ring(&maps, range).iter().all(|bucket| *bucket == Bucket::EMPTY));
+    assert!(ring(&maps, range).iter().all(|bucket| *bucket == Bucket::EMPTY.tracked()));
 }
 
 #[test]
@@ -151,7 +159,7 @@ fn a_new_mac_is_written_to_the_buckets_of_its_real() {
     let mut maps = settled(&web(), &view());
     let mut moved = view();
     moved.macs.insert(address(2), mac(99));
-    Reconciler::default().reconcile(&web(), &moved, &mut maps).expect("it fits");
+    Reconciler::default().reconcile(&web(), &moved, &mut maps, NOW).expect("it fits");
     let owners = owners(&maps, &service(80, 0));
     assert!(owners.contains(&99) && !owners.contains(&2));
 }
@@ -163,9 +171,13 @@ fn counters_of_a_new_id_start_at_zero_and_others_go_on() {
     maps.real_counters.iter_mut().chain(&mut maps.service_counters).for_each(|counter| counter.packets = 5);
     let two = config(vec![pool("web", 307, &[(1, 1), (2, 1)])], vec![service(80, 0)]);
     let mut reconciler = Reconciler::default();
-    reconciler.reconcile(&two, &view(), &mut maps).expect("it fits");
-    reconciler.reconcile(&web(), &view(), &mut maps).expect("it fits");
-    assert_eq!(Directory::read(&maps).real("web", address(3)), Some(third));
+    reconciler.reconcile(&two, &view(), &mut maps, NOW).expect("it fits");
+    assert_eq!(Directory::read(&maps).reals[&third].state, RealState::Draining as u8);
+    let later = Moment { seconds: NOW.seconds + 901, ..NOW };
+    reconciler.sweep(&two, &view(), &mut maps, later).expect("it fits");
+    assert_eq!(Directory::read(&maps).reals.len(), 2);
+    reconciler.reconcile(&web(), &view(), &mut maps, NOW).expect("it fits");
+    assert_eq!(Directory::read(&maps).real(&Name::new("web"), address(3)), Some(third));
     let packets: Vec<u64> = maps.real_counters[1..=3].iter().map(|counter| counter.packets).collect();
     assert_eq!(packets, [5, 5, 0]);
     maps.zero_counter(CounterId::Real(third)).expect("the twin does not fail");
@@ -175,18 +187,10 @@ fn counters_of_a_new_id_start_at_zero_and_others_go_on() {
 fn what_does_not_fit_is_refused_with_the_limit_to_raise() {
     let maps = settled(&web(), &view());
     let reals: Vec<(u8, u32)> = (1..=250).map(|last| (last, 1)).collect();
-    let big = config(vec![pool("big", 19_997, &[(1, 1)])], vec![service(80, 0)]);
+    let big = config(vec![pool("big", 39_989, &[(1, 1)])], vec![service(80, 0)]);
     let many = config(vec![pool("many", 251, &reals)], vec![service(80, 0)]);
     for (config, limit) in [(big, "limits.ring_buckets"), (many, "limits.reals")] {
-        let directory = Directory::read(&maps);
-        let error = Desired::new(
-            &config,
-            &view(),
-            &directory,
-            &read_value(maps.words(WordMap::Settings), 0),
-            &mut RingCache::default(),
-        );
-        let error = error.expect_err("it does not fit").to_string();
+        let error = planned(&config, &view(), &maps).expect_err("it does not fit").to_string();
         assert!(error.contains(limit), "{error}");
     }
 }
@@ -208,7 +212,7 @@ fn worlds() -> impl Strategy<Value = (Config, View)> {
         let services = services.into_iter().map(|(port, pool)| service(port, pool.index(count))).collect();
         let mut view = View { hash_seed, ..view() };
         for (pool, last) in down {
-            view.health.insert((format!("p{pool}"), address(last)), Health::Down);
+            view.set_health(&format!("p{pool}"), address(last), Health::Down);
         }
         for last in unresolved {
             view.macs.remove(&address(last));
@@ -227,7 +231,7 @@ proptest! {
         let mut maps = Memory::new(&LIMITS);
         let mut before: Vec<Service> = Vec::new();
         for (config, view) in &worlds {
-            let lasting: Vec<_> = before.iter().filter(|s| config.services.iter().any(|t| t.port == s.port)).cloned().collect();
+            let lasting: Vec<_> = before.iter().filter(|s| config.services.iter().any(|t| t.ports == s.ports)).cloned().collect();
             let mut broken = None;
             let mut count = 0;
             apply_watched(config, view, &mut maps, |maps| {
@@ -245,10 +249,10 @@ proptest! {
             for service in &config.services {
                 prop_assert!(look_up(&maps, service).is_some());
             }
-            for service in before.iter().filter(|s| config.services.iter().all(|t| t.port != s.port)) {
+            for service in before.iter().filter(|s| config.services.iter().all(|t| t.ports != s.ports)) {
                 prop_assert!(look_up(&maps, service).is_none());
             }
-            let again = Reconciler::default().reconcile(config, view, &mut maps).expect("it fits");
+            let again = Reconciler::default().reconcile(config, view, &mut maps, NOW).expect("it fits");
             prop_assert_eq!(again, Summary::default());
             // Whatever came before, the rings are those of a director that starts anew.
             let fresh = settled(config, view);

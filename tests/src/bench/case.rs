@@ -14,6 +14,10 @@ pub mod aya_verdict {
     pub const PASS: u32 = 2;
     /// XDP_TX.
     pub const TX: u32 = 3;
+    /// XDP_DROP.
+    pub const DROP: u32 = 1;
+    /// XDP_REDIRECT.
+    pub const REDIRECT: u32 = 4;
 }
 
 /// One row of the bench.
@@ -81,8 +85,5 @@ fn client() -> (IpAddr, u16) {
 }
 
 fn syn() -> Vec<u8> {
-    const FLAGS: usize = 14 + 20 + 13;
-    let mut frame = Packet::new(Protocol::Tcp, client(), (VIP, PORT)).bytes();
-    frame[FLAGS] = 0x02;
-    frame
+    Packet { tcp_flags: Packet::SYN, ..Packet::new(Protocol::Tcp, client(), (VIP, PORT)) }.bytes()
 }

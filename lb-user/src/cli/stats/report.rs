@@ -19,7 +19,8 @@ pub struct Report {
 struct Service {
     name: String,
     vip: String,
-    port: u16,
+    /// A number, a range such as 8000-9000, or "any".
+    ports: String,
     protocol: &'static str,
     pool: String,
     ring_size: u32,
@@ -122,7 +123,7 @@ impl Service {
         Self {
             name: service.name.clone(),
             vip: service.vip.to_string(),
-            port: service.port,
+            ports: service.ports.to_string(),
             protocol: if service.protocol == Protocol::Tcp { "tcp" } else { "udp" },
             pool: service.pool.clone(),
             ring_size: service.ring_size,
@@ -132,8 +133,8 @@ impl Service {
     }
 
     fn rows(&self, table: &mut Table) {
-        let Self { name, vip, port, protocol, traffic, reals, .. } = self;
-        let cells = [format!("{name} {}", endpoint(vip, *port, protocol)), String::new(), String::new(), String::new()];
+        let Self { name, vip, ports, protocol, traffic, reals, .. } = self;
+        let cells = [format!("{name} {}", endpoint(vip, ports, protocol)), String::new(), String::new(), String::new()];
         table.row(cells.into_iter().chain(traffic.cells()).collect(), Some("1"));
         for real in reals {
             let share = format!("{:.1}%", real.share * 100.0);
@@ -147,8 +148,8 @@ impl Service {
 }
 
 /// An IPv6 address stands in brackets.
-fn endpoint(vip: &str, port: u16, protocol: &str) -> String {
-    if vip.contains(':') { format!("[{vip}]:{port}/{protocol}") } else { format!("{vip}:{port}/{protocol}") }
+fn endpoint(vip: &str, ports: &str, protocol: &str) -> String {
+    if vip.contains(':') { format!("[{vip}]:{ports}/{protocol}") } else { format!("{vip}:{ports}/{protocol}") }
 }
 
 impl Real {
@@ -175,6 +176,7 @@ mod tests {
     use lb_common::reason::Reason;
 
     use super::*;
+    use crate::config::Ports;
 
     fn dump(packets: u64) -> Dump {
         let counter = Counter { packets, bytes: packets * 100 };
@@ -195,7 +197,7 @@ mod tests {
                 name: "http".into(),
                 pool: "web".into(),
                 vip: [192, 168, 81, 100].into(),
-                port: 80,
+                ports: Ports { first: 80, last: 80 },
                 protocol: Protocol::Tcp,
                 ring_size: 251,
                 counter,
