@@ -3,5 +3,7 @@
 mod behaviour;
 mod captured;
 mod machines;
+mod network;
+mod random;
 mod table;
 mod wire;
