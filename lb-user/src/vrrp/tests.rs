@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod captured;
+mod groups;
 mod machines;
 mod network;
 mod random;

@@ -59,6 +59,14 @@ fn edited(mut message: Vec<u8>, edits: &[(usize, u8)]) -> Vec<u8> {
     message
 }
 
+/// Makes the checksum cover the pseudo-header of IPv4 too.
+fn with_pseudo_header(message: Vec<u8>) -> Vec<u8> {
+    let pseudo = [&SOURCE.octets()[..], &GROUP_V4.octets(), &[0, PROTOCOL, 0, message.len() as u8]].concat();
+    // Summed as if it came last; the order does not matter.
+    let summed = edited([message.clone(), pseudo].concat(), &[]);
+    [&message[..6], &summed[6..8], &message[8..]].concat()
+}
+
 const fn from(endpoints: Endpoints) -> Envelope {
     Envelope { endpoints, ttl: TTL }
 }
@@ -213,6 +221,8 @@ fn each_fault_has_its_error() {
     let bare = message(Dialect::V3 { interval: SECOND, coverage: Coverage::MessageOnly }, &OVER_V6);
     assert!(decode(&bare, &from(OVER_V6)).is_ok(), "over IPv6 there is one form only");
     assert_eq!(decode(&edited(bare, &[]), &from(OVER_V6)), Err(PacketError::Checksum));
+    assert_eq!(decode(&with_pseudo_header(v2()), &from(OVER_V4)), Err(PacketError::Checksum), "version 2 has none");
+    assert!(decode(&with_pseudo_header(v3()), &from(OVER_V4)).is_ok());
 }
 
 #[test]
@@ -265,6 +275,19 @@ fn what_cannot_be_said_is_refused_and_leaves_the_buffer_alone() {
         assert_eq!(buffer, [1]);
     }
     assert!(advert(V3, Addresses::V4(&many[..255])).encode(&OVER_V4, &mut Vec::new()).is_ok());
+}
+
+#[test]
+fn a_buffer_with_room_is_not_moved() {
+    let message = message(V2, &OVER_V4);
+    let advert = decode(&message, &from(OVER_V4)).unwrap();
+    let mut buffer = Vec::with_capacity(message.len());
+    let before = buffer.as_ptr();
+    for _ in 0..3 {
+        buffer.clear();
+        advert.encode(&OVER_V4, &mut buffer).unwrap();
+        assert_eq!((buffer.as_ptr(), &buffer), (before, &message));
+    }
 }
 
 #[test]
