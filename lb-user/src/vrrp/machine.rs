@@ -159,6 +159,16 @@ impl Machine {
         matches!(&self.phase, Phase::Master(master) if now.saturating_duration_since(master.sent) > self.own_down())
     }
 
+    /// Until when nobody can take our silence for our end: for a lease that lets the vips be answered for, and that runs out
+    /// by itself when the process is frozen or dies. `None` if they must not be answered for.
+    pub fn leads_until(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Master(master) => Some(master.sent + self.own_interval() * timing::ADVERTS_MISSED),
+            Phase::Init { parting } => *parting,
+            Phase::Backup(_) | Phase::Fault => None,
+        }
+    }
+
     /// The advert that an [`Output::SendAdvert`] wants.
     pub fn advert(&self, priority: u8) -> Advert<'_> {
         let mut dialect = self.settings.dialect;
@@ -286,7 +296,7 @@ impl Machine {
     pub fn handle_claim(&mut self, now: Instant) {
         self.catch_up(now);
         if let Phase::Master(master) = self.phase {
-            self.note(Anomaly::SecondMaster);
+            self.note_rival(&master, now);
             self.phase = Phase::Master(self.contradict(master, CLAIM_GAP, now));
         }
     }
@@ -301,7 +311,7 @@ impl Machine {
         }
     }
 
-    /// It is configured anew. State and timers stay; the priority is the configured one until the next
+    /// It is configured anew, as the same virtual router of the same family: another one needs another machine. State and timers stay; the priority is the configured one until the next
     /// [`Machine::handle_priority`].
     pub fn handle_settings(&mut self, settings: Settings, now: Instant) {
         self.catch_up(now);

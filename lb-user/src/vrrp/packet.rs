@@ -6,6 +6,7 @@
 mod decode;
 mod encode;
 mod envelope;
+mod frame;
 mod password;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,7 +14,7 @@ use std::num::{NonZeroU8, NonZeroU16};
 use std::time::Duration;
 
 pub use decode::{PacketError, decode};
-pub use encode::EncodeError;
+pub use encode::{CHECKSUM_AT, EncodeError};
 pub use envelope::{Endpoints, Envelope, EnvelopeError};
 pub use password::Password;
 

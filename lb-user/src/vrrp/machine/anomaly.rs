@@ -65,7 +65,7 @@ anomalies! {
     OtherInterval = "other_interval",
     /// Not our list of vips. Not discarded: that would make two masters, and nobody else does.
     OtherAddresses = "other_addresses",
-    /// A master heard of another one that it outranks.
+    /// A master heard of another one that it outranks, and has not just replaced.
     SecondMaster = "second_master",
     /// Two routers own the vips by their priority. The higher address wins.
     SecondOwner = "second_owner",

@@ -12,6 +12,8 @@ use super::{ANSWER_GAP, Machine, Phase};
 /// What a master knows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Master {
+    /// Since when it is one.
+    since: Instant,
     /// When it sent its last advert.
     pub(super) sent: Instant,
     /// When it will send the next.
@@ -28,7 +30,8 @@ impl Master {
 impl Machine {
     /// The advert first, so that no other backup does the same (RFC 5798 section 6.4.2).
     pub(super) fn become_master(&mut self, reason: Reason, now: Instant) {
-        let mut master = Master { sent: now, due: now + self.own_interval(), schedule: Schedule::new(now) };
+        let (due, schedule) = (now + self.own_interval(), Schedule::new(now));
+        let mut master = Master { since: now, sent: now, due, schedule };
         self.send(self.priority.get());
         self.outputs.push_back(Output::TakeAddresses);
         self.announce(&mut master, now);
@@ -44,9 +47,16 @@ impl Machine {
         } else {
             // One that says that it leaves was a master too.
             if advert.priority != LEAVING {
-                self.note(Anomaly::SecondMaster);
+                self.note_rival(&master, now);
             }
             self.phase = Phase::Master(self.contradict(master, ANSWER_GAP, now));
+        }
+    }
+
+    /// A former master needs a moment to learn that it has been replaced; only what comes later is odd.
+    pub(super) fn note_rival(&mut self, master: &Master, now: Instant) {
+        if now >= master.since + self.own_interval() {
+            self.note(Anomaly::SecondMaster);
         }
     }
 

@@ -328,6 +328,31 @@ fn claims_of_others_are_contradicted_once_a_second() {
 }
 
 #[test]
+fn a_second_master_is_odd_once_it_must_have_heard_of_us() {
+    let (mut machine, since) = master(settings());
+    hear(&mut machine, 50, LOW, since + Duration::from_millis(1));
+    assert_eq!(machine.counters().anomaly(Anomaly::SecondMaster), 0);
+    hear(&mut machine, 50, LOW, since + SECOND);
+    machine.handle_claim(since + SECOND);
+    assert_eq!(machine.counters().anomaly(Anomaly::SecondMaster), 2);
+    let told = outputs(&mut machine).iter().filter(|output| **output == Output::Anomaly(Anomaly::SecondMaster)).count();
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn a_lease_ends_before_anybody_else_can_be_master() {
+    let (mut machine, since) = master(settings());
+    assert_eq!(machine.leads_until(), Some(since + 3 * SECOND));
+    run(&mut machine, since + SECOND);
+    assert_eq!(machine.leads_until(), Some(since + 4 * SECOND));
+    machine.handle_shutdown(Parting::Overlap, since + SECOND);
+    assert_eq!(machine.leads_until(), machine.deadline());
+    for machine in [Machine::new(settings()), backup(settings())] {
+        assert_eq!(machine.leads_until(), None);
+    }
+}
+
+#[test]
 fn the_vips_are_held_until_the_next_master_is_heard() {
     let (mut machine, since) = master(settings());
     machine.handle_shutdown(Parting::Overlap, since + SECOND);

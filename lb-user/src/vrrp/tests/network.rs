@@ -321,6 +321,8 @@ fn a_frozen_master_wakes_up_silent_and_leaves_the_vips_to_the_one_that_took_over
         let mut network = started(&[100, 90], CALM, 1);
         network.freeze(0);
         network.run(6 * SECOND);
+        let lease = network.routers[0].machine.leads_until().unwrap();
+        assert!(lease < network.routers[1].changes.last().unwrap().0, "its lease ran out before the other took over");
         if !read_first {
             network.routers[0].unread.clear();
         }

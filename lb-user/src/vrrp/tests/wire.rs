@@ -109,6 +109,38 @@ fn every_captured_advert_is_written_byte_for_byte() {
 }
 
 #[test]
+fn every_captured_advert_is_framed_byte_for_byte() {
+    for frame in adverts() {
+        let (envelope, message) = open(&frame);
+        let advert = decode(message, &envelope).unwrap();
+        let mac = Mac(frame.bytes[6..12].try_into().unwrap());
+        let (mut written, mut expected) = (vec![0xaa], frame.bytes.clone());
+        match envelope.endpoints {
+            Endpoints::V4 { source, .. } => {
+                let id = u16::from_be_bytes([frame.bytes[18], frame.bytes[19]]);
+                advert.frame_v4(mac, source, id, &mut written).unwrap();
+                // FRR forbids fragments, which is part of the header's checksum.
+                if frame.bytes[20] == 0x40 {
+                    expected[20] = 0;
+                    expected[24..26].copy_from_slice(&written[25..27]);
+                }
+            }
+            Endpoints::V6 { source, .. } => {
+                advert.frame_v6(mac, source, &mut written).unwrap();
+                // The flow label is the kernel's.
+                expected[15] &= 0xf0;
+                expected[16..18].fill(0);
+            }
+        }
+        assert_eq!(written[1..], expected, "{}", frame.title);
+        assert_eq!(advert.frame_bytes(), expected.len());
+        let reopened =
+            if frame.is_ipv6() { Envelope::open_ipv6(&written[15..]) } else { Envelope::open_ipv4(&written[15..]) };
+        assert_eq!(reopened, Ok((envelope, message)));
+    }
+}
+
+#[test]
 fn every_captured_announcement_is_written_byte_for_byte() {
     for frame in frames("GRATUITOUS_ARP") {
         let mut written = Vec::with_capacity(ARP_BYTES);
@@ -274,6 +306,14 @@ fn what_cannot_be_said_is_refused_and_leaves_the_buffer_alone() {
         assert_eq!(advert.encode(&endpoints, &mut buffer), Err(error));
         assert_eq!(buffer, [1]);
     }
+    let mut buffer = vec![1];
+    let mac = virtual_mac(Family::V4, VRID);
+    assert_eq!(advert(V3, Addresses::V6(&[])).frame_v4(mac, SOURCE, 1, &mut buffer), Err(EncodeError::Family));
+    assert_eq!(
+        advert(V3, Addresses::V4(&[])).frame_v6(mac, Ipv6Addr::LOCALHOST, &mut buffer),
+        Err(EncodeError::Family)
+    );
+    assert_eq!(buffer, [1]);
     assert!(advert(V3, Addresses::V4(&many[..255])).encode(&OVER_V4, &mut Vec::new()).is_ok());
 }
 
