@@ -8,3 +8,4 @@ pub mod health;
 pub mod net;
 pub mod reconcile;
 pub mod state;
+pub mod vrrp;

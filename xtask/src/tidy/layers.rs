@@ -6,13 +6,17 @@ use super::source::Source;
 const DAEMON: &str = "lb-user/src";
 
 /// Modules that are functions of what they are given.
-const PURE: [&str; 6] = [
+const PURE: [&str; 10] = [
     "lb-common/src",
     "lb-user/src/state",
     "lb-user/src/health/tracker",
     "lb-user/src/health/schedule",
+    "lb-user/src/vrrp/announce",
+    "lb-user/src/vrrp/checksum",
+    "lb-user/src/vrrp/group",
     "lb-user/src/vrrp/machine",
-    "lb-user/src/vrrp/wire",
+    "lb-user/src/vrrp/packet",
+    "lb-user/src/vrrp/priority",
 ];
 
 /// What pure modules must not name: runtimes, clocks, sockets.
