@@ -41,14 +41,20 @@ impl Member {
     }
 }
 
-/// The smallest prime of at least 100 buckets for each weight unit (the weights divided by their greatest common
-/// divisor), within [`MIN_RING_SIZE`] and [`MAX_RING_SIZE`].
+/// What [`auto_size`] chooses from: the largest primes below powers of two, and the largest ring.
+const AUTO_SIZES: [u32; 13] =
+    [MIN_RING_SIZE, 509, 1021, 2039, 4093, 8191, 16_381, 32_749, 65_521, 131_071, 262_139, 524_287, MAX_RING_SIZE];
+
+/// A size of at least 100 buckets for each weight unit (the weights divided by their greatest common divisor), within
+/// [`MIN_RING_SIZE`] and [`MAX_RING_SIZE`].
+///
+/// Few sizes, far apart: rings of different sizes have little in common, so a size that changed with every real server
+/// that comes would move nearly every flow, not its share of them.
 pub fn auto_size(weights: impl Iterator<Item = u32> + Clone) -> u32 {
     let divisor = weights.clone().fold(0, greatest_common_divisor).max(1);
     let units: u64 = weights.map(|weight| u64::from(weight / divisor)).sum();
-    let wanted = units.saturating_mul(100).clamp(MIN_RING_SIZE.into(), MAX_RING_SIZE.into());
-    // Between the bounds, both primes, there is a prime at or above every number.
-    u32::try_from(wanted).map_or(MAX_RING_SIZE, next_prime)
+    let wanted = units.saturating_mul(100);
+    AUTO_SIZES.into_iter().find(|size| u64::from(*size) >= wanted).unwrap_or(MAX_RING_SIZE)
 }
 
 const fn greatest_common_divisor(mut a: u32, mut b: u32) -> u32 {
@@ -231,9 +237,10 @@ mod tests {
 
     #[test]
     fn sizes_are_primes_of_a_hundred_buckets_a_unit() {
-        assert_eq!(auto_size([1, 1, 1].into_iter()), 307);
+        assert_eq!(auto_size([1, 1, 1].into_iter()), 509);
         assert_eq!(auto_size([300, 300].into_iter()), MIN_RING_SIZE);
-        assert_eq!(auto_size([2, 4, 6].into_iter()), 601);
+        assert_eq!(auto_size([2, 4, 6].into_iter()), 1021);
+        assert!(AUTO_SIZES.into_iter().all(is_prime));
         assert_eq!(auto_size([65_535, 65_534].into_iter()), MAX_RING_SIZE);
         assert_eq!(auto_size([].into_iter()), MIN_RING_SIZE);
         assert!(is_prime(MIN_RING_SIZE) && is_prime(MAX_RING_SIZE));

@@ -149,4 +149,6 @@ pub(crate) fn family(address: IpAddr) -> u8 {
 }
 
 #[cfg(test)]
+mod journey;
+#[cfg(test)]
 mod tests;

@@ -31,7 +31,7 @@ fn a_good_file_means_what_it_says() {
     assert_eq!(config.director.hash_seed, Some(0x6f1d_0c2b_9a7e_4d35));
     assert_eq!(config.director.pin_dir, PathBuf::from("/sys/fs/bpf/xdirector"));
     let pool = &config.pools[0];
-    assert_eq!((pool.reals[0].weight, pool.reals[1].weight, pool.ring_size), (3, 1, 401));
+    assert_eq!((pool.reals[0].weight, pool.reals[1].weight, pool.ring_size), (3, 1, 509));
     assert_eq!(pool.reals[1].name, "192.168.81.135");
     let check = pool.check.expect("it has one");
     assert_eq!((check.port, check.interval, check.fall), (3306, Duration::from_millis(200), 3));

@@ -14,7 +14,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use lb_common::abi::limits::SERVICE_SLOTS;
-use lb_common::abi::{Access, Bucket, RealId, RealSlot, RingRange, ServiceId, ServiceSlot, Settings, Value};
+use lb_common::abi::{
+    Access, Bucket, RealId, RealSlot, RingRange, ServiceId, ServiceInfo, ServiceSlot, Settings, Value,
+};
 
 use super::{Desired, Directory, read_value};
 use crate::dataplane::{AccessLists, AccessPrefix, CounterId, Maps, WordMap};
@@ -72,7 +74,7 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What they amount to.
     pub summary: Summary,
-    /// Rings in which some bucket gets another owner.
+    /// Rings in which some bucket gets another owner, or that a service comes to.
     pub changed_rings: Vec<RingRange>,
 }
 
@@ -136,7 +138,7 @@ pub fn plan(desired: &Desired, directory: &Directory, access: &AccessLists, maps
     let mut plan = Plan::default();
     add_ids(&mut plan, desired, directory, maps);
     write_interfaces(&mut plan, desired, maps);
-    write_buckets(&mut plan, desired, maps);
+    write_buckets(&mut plan, desired, directory, maps);
     add_access(&mut plan, desired, access);
     write_slots(&mut plan, desired, maps);
     write_settings(&mut plan, desired, maps);
@@ -210,7 +212,7 @@ fn wanted_lists(desired: &Desired) -> HashSet<u32> {
     desired.access.keys().map(|prefix| prefix.key.list).collect()
 }
 
-fn write_buckets(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
+fn write_buckets(plan: &mut Plan, desired: &Desired, directory: &Directory, maps: &impl Maps) {
     let words = maps.words(WordMap::Buckets);
     let before = plan.steps.len();
     for (range, buckets) in &desired.rings {
@@ -220,6 +222,12 @@ fn write_buckets(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
             moves |= now.is_some_and(|now| now.real() != bucket.real());
             plan.write(WordMap::Buckets, words, index, bucket.to_word());
         }
+        // What was there may be the same by chance, if the place is another one.
+        let come = |(id, info): &(ServiceId, ServiceInfo)| {
+            let former = directory.services.get(id).map(|former| former.ring);
+            info.ring == range.to_word() && former != Some(info.ring)
+        };
+        moves |= desired.services.iter().any(come);
         plan.changed_rings.extend(moves.then_some(*range));
     }
     plan.summary.buckets = plan.steps.len() - before;

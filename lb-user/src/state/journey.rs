@@ -1,0 +1,287 @@
+//! Flows on their way through a world that changes, by the real pipeline over the real plans: the promise of tracking.
+//!
+//! A flow stays with its real server until that is declared dead, or the flow has been silent for the idle timeout.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use lb_common::abi::{Mac, Protocol, WAYS};
+use lb_common::datapath::process;
+use lb_common::reason::Reason;
+use lb_common::ring::auto_size;
+use lb_common::wire::Buffer;
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{Affinity, Config, Director, Limits, Pool, Real, Service, XdpMode};
+use crate::dataplane::{HostTables, Maps, Memory, WordMap};
+use crate::reconcile::Reconciler;
+
+const LIMITS: Limits = Limits { services: 4, reals: 40, ring_buckets: 30_000, pins: 8192, access_prefixes: 1 };
+const OWN: Mac = Mac([2, 0, 0, 0, 0, 0xd1]);
+const VIP: [u8; 4] = [10, 66, 0, 100];
+const IDLE: u64 = 600;
+
+fn address(last: u8) -> IpAddr {
+    Ipv4Addr::new(10, 66, 0, last).into()
+}
+
+/// A TCP segment of one of the flows, which differ in port and, every few, in address.
+fn segment(flow: u16, opens: bool) -> Vec<u8> {
+    let mut frame = [OWN.0, [2, 0, 0, 0, 0, 0xc1]].concat();
+    frame.extend([8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, (flow % 7) as u8]);
+    frame.extend(VIP);
+    frame.extend(flow.to_be_bytes());
+    frame.extend([0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, if opens { 2 } else { 16 }, 1, 0, 0, 0, 0, 0]);
+    let sum: u32 = frame[14..34].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    frame[24..26].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    frame
+}
+
+/// Where a flow is, and when it was last seen.
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    real: u8,
+    seen: u64,
+}
+
+struct World {
+    /// Weights by the last byte of the address.
+    reals: Vec<(u8, u32)>,
+    by_source: bool,
+    view: View,
+    maps: Memory,
+    reconciler: Reconciler,
+    now: u64,
+    flows: HashMap<u16, Flow>,
+    next: u16,
+    packets: usize,
+}
+
+impl World {
+    fn new(by_source: bool) -> Self {
+        let macs = (1..=20).map(|last| (address(last), Mac([2, 0, 0, 0, 1, last]))).collect();
+        let interfaces = vec![Interface { index: 2, mac: OWN, mtu: 1500 }];
+        let mut world = Self {
+            reals: vec![(1, 1), (2, 1), (3, 1), (4, 1)],
+            by_source,
+            view: View { hash_seed: 7, interfaces, macs, ..View::default() },
+            maps: Memory::new(&LIMITS),
+            reconciler: Reconciler::default(),
+            now: 1000,
+            flows: HashMap::new(),
+            next: 0,
+            packets: 0,
+        };
+        world.write();
+        world
+    }
+
+    fn config(&self) -> Config {
+        let director = Director {
+            interfaces: vec!["eth0".into()],
+            xdp_mode: XdpMode::Auto,
+            hash_seed: Some(7),
+            pin_dir: "/x".into(),
+            peers: Vec::new(),
+        };
+        let real = |&(last, weight): &(u8, u32)| Real { name: last.to_string(), address: address(last), weight };
+        let ring_size = auto_size(self.reals.iter().map(|(_, weight)| *weight));
+        let pool = Pool { name: "p".into(), ring_size, reals: self.reals.iter().map(real).collect(), check: None };
+        let service = Service::new("s", address(VIP[3]), 80, Protocol::Tcp, 0);
+        let affinity = if self.by_source { Affinity::Source { bits: 32 } } else { Affinity::Flow };
+        let service = Service { idle_timeout: Duration::from_secs(IDLE), affinity, ..service };
+        Config { director, limits: LIMITS, pools: vec![pool], services: vec![service] }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::new(Duration::from_secs(self.now))
+    }
+
+    fn write(&mut self) {
+        let (config, now) = (self.config(), self.moment());
+        self.reconciler.reconcile(&config, &self.view, &mut self.maps, now).expect("it fits");
+    }
+
+    fn sweep(&mut self) {
+        let (config, now) = (self.config(), self.moment());
+        self.reconciler.sweep(&config, &self.view, &mut self.maps, now).expect("it fits");
+    }
+
+    /// Sends packets of these flows; gives the last byte of the real server that each went to, 0 for nowhere.
+    fn send(&mut self, flows: &[(u16, bool)]) -> Vec<u8> {
+        let mut tables = HostTables::new(&self.maps, &LIMITS).expect("the twin does not fail");
+        tables.now = self.moment().tick;
+        let mut one = |&(flow, opens): &(u16, bool)| {
+            let mut frame = segment(flow, opens);
+            let reason = process(&mut Buffer::new(&mut frame, 0, 2), &mut tables).reason;
+            if reason == Reason::Forwarded { frame[5] } else { 0 }
+        };
+        let went = flows.iter().map(&mut one).collect();
+        tables.store_pins(&self.maps);
+        self.packets += flows.len();
+        went
+    }
+
+    fn open(&mut self, count: u16) {
+        let flows: Vec<u16> = (self.next..self.next + count).collect();
+        self.next += count;
+        let went = self.send(&flows.iter().map(|flow| (*flow, true)).collect::<Vec<_>>());
+        for (flow, real) in flows.into_iter().zip(went).filter(|(_, real)| *real != 0) {
+            self.flows.insert(flow, Flow { real, seen: self.now });
+        }
+    }
+
+    /// Every flow that `speaks` sends a packet; says which has gone astray.
+    fn speak(&mut self, speaks: impl Fn(u16) -> bool) -> Result<(), String> {
+        let now = self.now;
+        self.flows.retain(|_, flow| now - flow.seen < IDLE);
+        let flows: Vec<u16> = self.flows.keys().copied().filter(|flow| speaks(*flow)).collect();
+        let went = self.send(&flows.iter().map(|flow| (*flow, false)).collect::<Vec<_>>());
+        for (number, real) in flows.into_iter().zip(went) {
+            let flow = self.flows.get_mut(&number).expect("it was just there");
+            if flow.real != real {
+                return Err(format!("flow {number} of real {} went to {real} at {now}: {flow:?}", flow.real));
+            }
+            flow.seen = now;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Open(u16),
+    /// One flow in so many is silent.
+    Speak(u16),
+    Wait(u64),
+    Sweep,
+    Down(prop::sample::Index),
+    Up,
+    Weigh(prop::sample::Index, u32),
+    Add(u8),
+    Remove(prop::sample::Index),
+    NewDaemon,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        3 => (1u16..40).prop_map(Act::Open),
+        5 => (1u16..6).prop_map(Act::Speak),
+        3 => (1u64..400).prop_map(Act::Wait),
+        3 => Just(Act::Sweep),
+        2 => any::<prop::sample::Index>().prop_map(Act::Down),
+        2 => Just(Act::Up),
+        2 => (any::<prop::sample::Index>(), 0u32..4).prop_map(|(real, weight)| Act::Weigh(real, weight)),
+        2 => (5u8..20).prop_map(Act::Add),
+        2 => any::<prop::sample::Index>().prop_map(Act::Remove),
+        1 => Just(Act::NewDaemon),
+    ];
+    prop::collection::vec(act, 1..40)
+}
+
+fn go(world: &mut World, act: &Act) -> Result<(), String> {
+    match act {
+        Act::Open(count) => world.open(*count),
+        Act::Speak(silent) => return world.speak(|flow| flow % silent != 0 || *silent == 1),
+        Act::Wait(seconds) => world.now += seconds,
+        Act::Sweep => world.sweep(),
+        Act::Down(real) => {
+            let (last, _) = *real.get(&world.reals);
+            world.view.set_health("p", address(last), Health::Down);
+            world.flows.retain(|_, flow| flow.real != last);
+            world.write();
+        }
+        Act::Up => {
+            world.view.health.clear();
+            world.write();
+        }
+        Act::Weigh(real, weight) => {
+            let index = real.index(world.reals.len());
+            world.reals[index].1 = *weight;
+            world.write();
+        }
+        Act::Add(last) => {
+            if world.reals.iter().all(|(other, _)| other != last) {
+                world.reals.push((*last, 1));
+                world.write();
+            }
+        }
+        Act::Remove(real) => {
+            if world.reals.len() > 1 {
+                let (last, _) = world.reals.remove(real.index(world.reals.len()));
+                // A real server that is down when it is removed never comes back.
+                if let Some(health) = world.view.health.get_mut("p") {
+                    health.remove(&address(last));
+                }
+                world.write();
+            }
+        }
+        Act::NewDaemon => world.reconciler = Reconciler::default(),
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_flow_stays_until_its_real_server_dies_or_it_falls_silent(acts in acts(), by_source in any::<bool>()) {
+        let mut world = World::new(by_source);
+        world.open(100);
+        for (number, act) in acts.iter().enumerate() {
+            let outcome = go(&mut world, act);
+            prop_assert_eq!(outcome, Ok(()), "act {}", number);
+        }
+    }
+}
+
+#[test]
+fn after_a_quiet_time_nothing_is_tracked_any_more() {
+    let mut world = World::new(false);
+    world.open(200);
+    world.reals.push((5, 2));
+    world.write();
+    world.view.set_health("p", address(1), Health::Down);
+    world.write();
+    world.view.health.clear();
+    world.write();
+    assert!(world.reconciler.tracks());
+    let mut opened = 0;
+    for _ in 0..200 {
+        world.now += 30;
+        world.sweep();
+        // Flows come and go all the time; none lasts.
+        world.flows.clear();
+        world.open(5);
+        opened += 5;
+        if !world.reconciler.tracks() {
+            break;
+        }
+    }
+    assert!(!world.reconciler.tracks(), "still tracking after {opened} flows");
+    assert!(world.now < 1000 + 3 * IDLE, "it took {} seconds", world.now - 1000);
+}
+
+#[test]
+fn a_flow_that_never_ends_holds_its_ring_and_no_more_than_that() {
+    let mut world = World::new(false);
+    world.open(400);
+    world.reals.push((5, 1));
+    world.write();
+    for _ in 0..40 {
+        world.now += IDLE / 4;
+        world.speak(|_| true).expect("all stay");
+        world.sweep();
+    }
+    let pins = world.maps.words(WordMap::Pins).chunks(WAYS).flatten();
+    let pins = pins.filter(|word| word.load(std::sync::atomic::Ordering::Relaxed) != 0).count();
+    assert!(world.reconciler.tracks() && pins < 160, "{pins} pins for 400 flows of which a fifth should have moved");
+    world.flows.clear();
+    world.now += 2 * IDLE;
+    world.sweep();
+    world.sweep();
+    assert!(!world.reconciler.tracks());
+}
