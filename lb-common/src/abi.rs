@@ -27,7 +27,7 @@ pub use settings::Settings;
 pub use value::Value;
 
 /// Changes whenever the meaning or layout of a map does. Maps of another version are never adopted.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The names of the maps, as the kernel program declares them and as they are pinned.
 pub mod map {
@@ -45,6 +45,10 @@ pub mod map {
     pub const ACCESS: &str = "ACCESS";
     /// Our interfaces, to be left by: their indexes, by their place in the settings.
     pub const INTERFACES: &str = "INTERFACES";
+    /// The lease that a vip is answered under, by the vip: an index of [`LEASES`]. A vip that nobody moves is not in it.
+    pub const VIPS: &str = "VIPS";
+    /// When each lease runs out, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub const LEASES: &str = "LEASES";
     /// One per-CPU [`Counter`](super::Counter) for each [`ServiceId`](super::ServiceId).
     pub const SERVICE_COUNTERS: &str = "SERVICE_COUNTERS";
     /// One per-CPU [`Counter`](super::Counter) for each [`RealId`](super::RealId).
@@ -59,7 +63,7 @@ pub mod map {
     pub const REAL_INFO: &str = "REAL_INFO";
 
     /// All of them.
-    pub const ALL: [&str; 13] = [
+    pub const ALL: [&str; 15] = [
         SETTINGS,
         SERVICES,
         BUCKETS,
@@ -67,6 +71,8 @@ pub mod map {
         PINS,
         ACCESS,
         INTERFACES,
+        VIPS,
+        LEASES,
         SERVICE_COUNTERS,
         REAL_COUNTERS,
         REASONS,
@@ -107,6 +113,10 @@ pub mod limits {
     pub const DEFAULT_ACCESS_PREFIXES: u32 = 16_384;
     /// The most prefixes that a config may ask for.
     pub const MAX_ACCESS_PREFIXES: u32 = 1 << 24;
+    /// The most leases: as many as there are virtual routers on one interface, for each family.
+    pub const LEASES: u32 = 512;
+    /// The most vips that are answered under a lease.
+    pub const MAX_VIPS: u32 = 4096;
     /// Fragmented packets that are remembered at a time; a flood of them can push out no more than one another.
     pub const FRAGMENTS: u32 = 8192;
     /// Bytes of a name in the directory maps, ended by zeros.

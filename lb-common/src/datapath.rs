@@ -5,6 +5,7 @@
 //! ```
 
 mod classify;
+mod fence;
 mod flow;
 mod ipv4;
 mod ipv6;
@@ -65,6 +66,9 @@ pub trait Tables {
     /// What the longest prefix that matches says, as an [`Access`](crate::abi::Access); `None` if none does.
     fn access(&self, list: AccessList, client: [u64; 2]) -> Option<u32>;
 
+    /// Whether this vip is answered under a lease, and the lease has run out.
+    fn is_fenced(&self, vip: [u64; 2]) -> bool;
+
     /// Where the first fragment of a packet went, by [`FlowHash::identity`](crate::hash::FlowHash::identity) of the packet.
     fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner>;
 
@@ -112,9 +116,12 @@ struct Sent {
 #[inline(always)]
 fn forward<P: Frame + ?Sized, T: Tables>(frame: &mut P, tables: &mut T) -> Result<Sent, Reason> {
     match look_behind_tags(frame).ok_or(Reason::NotBalanced)? {
-        Ethernet::IPV4 => steer(&Ipv4Flow::parse(frame)?, frame, tables),
-        Ethernet::IPV6 => steer(&Ipv6Flow::parse(frame)?, frame, tables),
-        _ => Err(Reason::NotBalanced),
+        Ethernet::IPV4 => steer(&Ipv4Flow::parse(frame).ok_or(Reason::NotBalanced)?, frame, tables),
+        Ethernet::IPV6 => match Ipv6Flow::parse(frame) {
+            Some(flow) => steer(&flow, frame, tables),
+            None => Err(fence::not_balanced(Ethernet::IPV6, frame, tables)),
+        },
+        other => Err(fence::not_balanced(other, frame, tables)),
     }
 }
 

@@ -75,6 +75,8 @@ reasons! {
     AccessDenied, "access-denied", Drop;
     /// For a service, but too long for the interface that leads to its real server.
     TooBig, "too-big", Drop;
+    /// An ARP request or neighbour solicitation for a vip whose lease has run out: another director answers it.
+    Fenced, "fenced", Drop;
     /// For a service, but its lengths do not fit the frame, or each other.
     BadLength, "bad-length", Drop;
     /// For a service, but its IPv4 header checksum is wrong.

@@ -2,7 +2,7 @@
 
 mod headers;
 
-pub use headers::{Ethernet, Icmp, Ipv4, Ipv6, Ports, TcpFlags, Vlan, transport_header};
+pub use headers::{Arp, Ethernet, Icmp, Ipv4, Ipv6, Ports, TcpFlags, Vlan, transport_header};
 
 /// An unsigned integer that a [`Cursor`] loads and stores, in the order of a little-endian machine: the first byte of
 /// the packet is the lowest. Fields in network order are compared as they stand and never swapped.

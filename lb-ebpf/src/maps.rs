@@ -3,8 +3,8 @@
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use aya_ebpf::btf_maps::{Array, DevMap, LpmTrie, LruHashMap, PerCpuArray};
-use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
+use aya_ebpf::btf_maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{
     AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinName, PinSet, RealId, RealInfo, RealSlot, Room, ServiceId, ServiceKey,
@@ -31,6 +31,10 @@ static PINS: Array<PinSet, { limits::DEFAULT_PINS as usize / WAYS }, SHARED> = A
 static ACCESS: LpmTrie<AccessKey, u32, { limits::DEFAULT_ACCESS_PREFIXES as usize }> = LpmTrie::new();
 #[btf_map]
 static INTERFACES: DevMap<{ limits::MAX_INTERFACES }> = DevMap::new();
+#[btf_map]
+static VIPS: HashMap<[u64; 2], u32, { limits::MAX_VIPS as usize }> = HashMap::new();
+#[btf_map]
+static LEASES: Array<u64, { limits::LEASES as usize }, SHARED> = Array::new();
 #[btf_map]
 static SERVICE_COUNTERS: PerCpuArray<Counter, SERVICES_AND_ZERO> = PerCpuArray::new();
 #[btf_map]
@@ -109,6 +113,11 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn is_fenced(&self, vip: [u64; 2]) -> bool {
+        vip_is_fenced(vip[0], vip[1]) != 0
+    }
+
+    #[inline(always)]
     fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner> {
         // SAFETY: the value is copied at once, as one word.
         unsafe { FRAGMENTS.get(packet) }.copied()
@@ -174,6 +183,16 @@ extern "C" fn find_port_block(vip_0: u64, vip_1: u64, tail: u32) -> u32 {
 extern "C" fn look_up_access(list: u32, client_0: u64, client_1: u64) -> u32 {
     let key = AccessKey::new(AccessList(list), [client_0, client_1]);
     ACCESS.get(&Key::new(AccessKey::BITS, key)).copied().unwrap_or(0)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn vip_is_fenced(vip_0: u64, vip_1: u64) -> u32 {
+    // SAFETY: one aligned word, copied at once.
+    let lease = unsafe { VIPS.get([vip_0, vip_1]) }.copied();
+    // SAFETY: takes nothing and reads a clock.
+    let has_run_out = |end: &u64| *end < unsafe { bpf_ktime_get_ns() };
+    lease.and_then(|lease| LEASES.get(lease)).is_some_and(has_run_out) as u32
 }
 
 /// Has the frame leave by another interface; if that is gone, nowhere.

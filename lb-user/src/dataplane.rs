@@ -16,6 +16,7 @@ mod pins;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 
 use lb_common::abi::{Access, AccessKey, RealId, ServiceId};
@@ -41,6 +42,8 @@ pub enum WordMap {
     Reals,
     /// [`PinSet`](lb_common::abi::PinSet)s, which packets write too.
     Pins,
+    /// When each lease runs out: nanoseconds of `CLOCK_MONOTONIC`.
+    Leases,
     /// [`ServiceInfo`](lb_common::abi::ServiceInfo)s by id; index 0 stays unwritten.
     ServiceInfo,
     /// [`RealInfo`](lb_common::abi::RealInfo)s by id; index 0 stays unwritten.
@@ -91,6 +94,18 @@ pub trait Maps {
     /// # Errors
     /// The kernel's, above all that the map is full.
     fn set_access(&mut self, prefix: AccessPrefix, access: Option<Access>) -> io::Result<()>;
+
+    /// Has a vip answered only under the lease of this index, or under none.
+    ///
+    /// # Errors
+    /// The kernel's, above all that the map is full.
+    fn set_lease(&mut self, vip: IpAddr, lease: Option<u32>) -> io::Result<()>;
+
+    /// The lease of each vip that has one.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn leases(&self) -> io::Result<BTreeMap<IpAddr, u32>>;
 
     /// Makes the interface of this index (0: none) the one at a place in the settings.
     ///

@@ -129,6 +129,21 @@ pub(crate) fn octets(address: IpAddr) -> [u8; 16] {
     bytes
 }
 
+/// The same as two words: what packets have when they load it.
+pub fn words_of(address: IpAddr) -> [u64; 2] {
+    let number = u128::from_le_bytes(octets(address));
+    [number as u64, (number >> 64) as u64]
+}
+
+/// The address of two such words. None that a host can have is IPv6 and fits in the first four bytes.
+pub fn address_of(words: [u64; 2]) -> IpAddr {
+    let number = u128::from(words[1]) << 64 | u128::from(words[0]);
+    match u32::try_from(number) {
+        Ok(word) => IpAddr::from(word.to_le_bytes()),
+        Err(_) => IpAddr::from(number.to_le_bytes()),
+    }
+}
+
 /// The address that a map value holds; `None` for an unknown family.
 pub fn address(bytes: [u8; 16], family: u8) -> Option<IpAddr> {
     const V4: u8 = Family::V4 as u8;

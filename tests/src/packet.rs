@@ -1,6 +1,6 @@
 //! Frames for fixtures, built field by field.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lb_common::abi::{Mac, Protocol};
 
@@ -168,6 +168,24 @@ impl Packet {
         bytes.resize(bytes.len() + self.payload, 0);
         bytes
     }
+}
+
+/// A client's question who has an IPv4 address (RFC 826).
+pub fn arp_request(target: Ipv4Addr) -> Vec<u8> {
+    let client = crate::fixture::CLIENT.0;
+    let head = [0x08, 0x06, 0, 1, 0x08, 0x00, 6, 4, 0, 1];
+    [&[0xff; 6][..], &client, &head, &client, &[10, 66, 0, 10], &[0; 6], &target.octets()].concat()
+}
+
+/// A client's question who has an IPv6 address (RFC 4861, section 4.3), without options.
+pub fn solicitation(target: Ipv6Addr) -> Vec<u8> {
+    let last = target.octets();
+    let [.., a, b, c] = last;
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
+    let source = Ipv6Addr::new(0xfd66, 0, 0, 0, 0, 0, 0, 0x10);
+    let head = [0x86, 0xdd, 0x60, 0, 0, 0, 0, 24, 58, 255];
+    let link = [&[0x33, 0x33, 0xff, a, b, c][..], &crate::fixture::CLIENT.0, &head].concat();
+    [&link[..], &source.octets(), &group.octets(), &[135, 0, 0, 0, 0, 0, 0, 0], &last].concat()
 }
 
 /// A length field; what does not fit is as large as it can be.

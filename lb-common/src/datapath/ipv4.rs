@@ -87,10 +87,10 @@ pub struct Ipv4Flow {
 }
 
 impl Ipv4Flow {
-    /// Of any TCP or UDP packet or fragment, or ICMP error about one, however odd otherwise.
+    /// Of any TCP or UDP packet or fragment, or ICMP error about one, however odd otherwise. `None` for all else.
     #[inline(always)]
-    pub fn parse<P: Cursor + ?Sized>(packet: &P) -> Result<Self, Reason> {
-        let header = Header::load(packet).ok_or(Reason::NotBalanced)?;
+    pub fn parse<P: Cursor + ?Sized>(packet: &P) -> Option<Self> {
+        let header = Header::load(packet)?;
         let whole = header.fragment & Ipv4::FRAGMENT_MASK == 0;
         let later = header.fragment & Ipv4::OFFSET_MASK != 0;
         match Protocol::new(header.protocol()) {
@@ -99,7 +99,6 @@ impl Ipv4Flow {
             None if header.protocol() == Icmp::V4 && whole => Self::quoted(header, packet),
             None => None,
         }
-        .ok_or(Reason::NotBalanced)
     }
 
     #[inline(always)]

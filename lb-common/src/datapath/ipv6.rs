@@ -31,14 +31,9 @@ struct Upper {
 }
 
 impl Ipv6Flow {
-    /// Of any TCP or UDP packet or fragment, or ICMPv6 error about one, however odd otherwise.
+    /// Of any TCP or UDP packet or fragment, or ICMPv6 error about one, however odd otherwise. `None` for all else.
     #[inline(always)]
-    pub fn parse<P: Cursor + ?Sized>(packet: &P) -> Result<Self, Reason> {
-        Self::load(packet).ok_or(Reason::NotBalanced)
-    }
-
-    #[inline(always)]
-    fn load<P: Cursor + ?Sized>(packet: &P) -> Option<Self> {
+    pub fn parse<P: Cursor + ?Sized>(packet: &P) -> Option<Self> {
         // The last word first: its bounds are those of the whole header, so one check does for all.
         packet.load::<u64>(Ipv6::DESTINATION + 8)?;
         (packet.load::<u16>(Ipv6::VERSION)? & 0xf0 == 0x60).then_some(())?;

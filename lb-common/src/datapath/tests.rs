@@ -20,6 +20,7 @@ struct World {
     pins: Vec<PinSet>,
     now: Tick,
     access: Option<u32>,
+    fenced: bool,
     fragments: Vec<(u64, FragmentOwner)>,
     reasons: Vec<Reason>,
     counter: Counter,
@@ -60,6 +61,11 @@ impl Tables for World {
 
     fn access(&self, _: AccessList, _: [u64; 2]) -> Option<u32> {
         self.access
+    }
+
+    fn is_fenced(&self, vip: [u64; 2]) -> bool {
+        let address = if vip[1] == 0 { VIP.to_vec() } else { VIP_6.to_vec() };
+        self.fenced && [vip[0].to_le_bytes(), vip[1].to_le_bytes()].concat().starts_with(&address)
     }
 
     fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner> {
@@ -119,6 +125,7 @@ fn world() -> World {
         pins: vec![PinSet::default()],
         now: Tick::default(),
         access: None,
+        fenced: false,
         fragments: Vec::new(),
         reasons: Vec::new(),
         counter: Counter::default(),
@@ -424,4 +431,56 @@ fn check_rows(rows: &[(&str, Change, Reason)], packet: fn() -> Vec<u8>) {
         assert_eq!(world.reasons, [*reason], "{name}");
         assert_eq!(world.counter, Counter::default(), "{name}");
     }
+}
+
+/// An ARP request of 10.0.0.1 for VIP.
+fn arp_request() -> Vec<u8> {
+    let mut frame = [&[0xff; 6][..], &CLIENT.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &CLIENT.0, &[10, 0, 0, 1]].concat();
+    frame.extend([0; 6]);
+    frame.extend(VIP);
+    frame
+}
+
+/// A neighbour solicitation for VIP_6.
+fn solicitation() -> Vec<u8> {
+    let mut frame =
+        [&[0x33, 0x33, 0xff, 0, 1, 0][..], &CLIENT.0, &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 24, 58, 255]].concat();
+    frame.extend([0xfd; 16]);
+    frame.extend([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 1, 0]);
+    frame.extend([135, 0, 0, 0, 0, 0, 0, 0]);
+    frame.extend(VIP_6);
+    frame
+}
+
+#[test]
+fn nobody_is_told_of_a_vip_whose_lease_has_run_out() {
+    for question in [arp_request, solicitation] {
+        let mut world = world();
+        assert_eq!(run(&mut question(), &mut world), Reason::NotBalanced);
+        world.fenced = true;
+        assert_eq!(run(&mut question(), &mut world), Reason::Fenced);
+        let mut tagged = question();
+        tagged.splice(12..12, [0x81, 0, 0, 7]);
+        assert_eq!(run(&mut tagged, &mut world), Reason::Fenced);
+        for length in 14..question().len() {
+            assert_eq!(run(&mut question()[..length], &mut world), Reason::NotBalanced, "{length} bytes");
+        }
+        let mut other = question();
+        *other.last_mut().expect("it is long") ^= 1;
+        assert_eq!(run(&mut other, &mut world), Reason::NotBalanced, "another address");
+    }
+    let mut world = world();
+    world.fenced = true;
+    let rows: &[(&str, usize, u8)] = &[("an answer", 21, 2), ("hardware addresses of eight bytes", 18, 8)];
+    for (what, at, value) in rows {
+        let mut frame = arp_request();
+        frame[*at] = *value;
+        assert_eq!(run(&mut frame, &mut world), Reason::NotBalanced, "{what}");
+    }
+    let mut announcement = arp_request();
+    announcement[28..32].copy_from_slice(&VIP);
+    assert_eq!(run(&mut announcement, &mut world), Reason::NotBalanced, "an announcement");
+    let mut echo = solicitation();
+    echo[54] = 128;
+    assert_eq!(run(&mut echo, &mut world), Reason::NotBalanced, "a ping");
 }

@@ -16,6 +16,8 @@ impl Ethernet {
     pub const DESTINATION: usize = offset_of!(EthHdr, dst_addr);
     /// Offset of the type.
     pub const TYPE: usize = offset_of!(EthHdr, ether_type);
+    /// The type of ARP, as loaded.
+    pub const ARP: u16 = EtherType::Arp as u16;
     /// Bytes of the header.
     pub const LEN: usize = EthHdr::LEN;
     /// The type of IPv4, as loaded.
@@ -43,6 +45,21 @@ impl Vlan {
     pub const fn is_tag(ether_type: u16) -> bool {
         matches!(ether_type, Self::CUSTOMER | Self::PROVIDER)
     }
+}
+
+/// ARP over Ethernet for IPv4 (RFC 826).
+#[derive(Debug)]
+pub enum Arp {}
+
+impl Arp {
+    /// The lengths of both addresses, and the operation.
+    pub const LENGTHS_AND_OPERATION: usize = Ethernet::LEN + 4;
+    /// The sender's IPv4 address.
+    pub const SENDER: usize = Ethernet::LEN + 14;
+    /// The IPv4 address asked for.
+    pub const TARGET: usize = Ethernet::LEN + 24;
+    /// Six bytes, four bytes, request; as loaded.
+    pub const REQUEST: u32 = u32::from_le_bytes([6, 4, 0, 1]);
 }
 
 /// IPv4 (RFC 791): the header is loaded as five words, as the header checksum (RFC 1071) wants to add them anyway.
@@ -113,6 +130,11 @@ impl Icmp {
     pub const LEN: usize = 8;
     /// Bytes of the transport header that every quote has (RFC 792).
     pub const QUOTED_TRANSPORT: usize = 8;
+
+    /// The type of a neighbour solicitation (RFC 4861, section 4.3).
+    pub const SOLICITATION: u8 = 135;
+    /// Bytes of ICMPv6 before the address that is solicited.
+    pub const SOLICITED: usize = 8;
 
     /// Whether this type of ICMP message is an error: destination unreachable (with "fragmentation needed"), time
     /// exceeded, parameter problem.

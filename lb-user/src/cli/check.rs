@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use lb_common::abi::limits::{FRAGMENTS, SERVICE_SLOTS};
+use lb_common::abi::limits::{FRAGMENTS, LEASES, MAX_VIPS, SERVICE_SLOTS};
 use lb_common::abi::{
     AccessKey, Bucket, Counter, FragmentOwner, Pin, RealInfo, RealSlot, ServiceInfo, ServiceSlot, Settings,
 };
@@ -130,6 +130,8 @@ fn memory(limits: &Limits, cpus: u64) -> Vec<Memory> {
         ),
         // A hash map's element: key, value, and some 48 bytes of the kernel's own.
         part("fragments", FRAGMENTS, size(size_of::<u64>() + size_of::<FragmentOwner>() + 48)),
+        part("vips", MAX_VIPS, size(size_of::<[u64; 2]>() + size_of::<u64>() + 48) + size(size_of::<u64>())),
+        part("leases", LEASES, size(size_of::<u64>())),
         part("reasons", Reason::COUNT as u32, cpus * size(size_of::<u64>())),
     ]
 }

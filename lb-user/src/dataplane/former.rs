@@ -1,6 +1,8 @@
 //! The maps that packets see while a new daemon fills others: it takes over what they know.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
@@ -19,6 +21,7 @@ pub struct Former {
     buckets: Mapped,
     reals: Mapped,
     pins: Mapped,
+    leases: Mapped,
     service_info: Mapped,
     real_info: Mapped,
 }
@@ -39,6 +42,7 @@ impl Former {
             buckets: mapped(map::BUCKETS)?,
             reals: mapped(map::REALS)?,
             pins: mapped(map::PINS)?,
+            leases: mapped(map::LEASES)?,
             service_info: mapped(map::SERVICE_INFO)?,
             real_info: mapped(map::REAL_INFO)?,
         })
@@ -53,6 +57,7 @@ impl Maps for Former {
             WordMap::Buckets => self.buckets.words(),
             WordMap::Reals => self.reals.words(),
             WordMap::Pins => self.pins.words(),
+            WordMap::Leases => self.leases.words(),
             WordMap::ServiceInfo => self.service_info.words(),
             WordMap::RealInfo => self.real_info.words(),
         }
@@ -67,6 +72,14 @@ impl Maps for Former {
     }
 
     fn set_access(&mut self, _: AccessPrefix, _: Option<Access>) -> io::Result<()> {
+        Err(not_ours())
+    }
+
+    fn set_lease(&mut self, _: IpAddr, _: Option<u32>) -> io::Result<()> {
+        Err(not_ours())
+    }
+
+    fn leases(&self) -> io::Result<BTreeMap<IpAddr, u32>> {
         Err(not_ours())
     }
 

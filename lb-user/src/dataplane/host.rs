@@ -1,6 +1,7 @@
 //! The pipeline's tables over maps in user space: the host's run of the datapath, which is its specification.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lb_common::abi::{
@@ -12,7 +13,7 @@ use lb_common::reason::Reason;
 
 use super::{AccessLists, Maps, Memory, WordMap};
 use crate::config::Limits;
-use crate::state::{read_value, values};
+use crate::state::{address_of, read_value, values};
 
 /// The tables as they were when this was made, and counters that start at zero.
 pub struct HostTables {
@@ -23,9 +24,13 @@ pub struct HostTables {
     /// As the maps have them; packets change them here only.
     pub pins: Vec<PinSet>,
     access: AccessLists,
+    leases: BTreeMap<IpAddr, u32>,
+    lease_ends: Vec<u64>,
     fragments: HashMap<u64, FragmentOwner>,
     /// The time, which stands still.
     pub now: Tick,
+    /// The same, as leases have it.
+    pub nanoseconds: u64,
     /// Where this run counts; its other maps are not used.
     pub counted: Memory,
 }
@@ -46,8 +51,11 @@ impl HostTables {
             reals: (0..values::<RealSlot>(reals)).map(|index| read_value(reals, index)).collect(),
             pins: maps.words(WordMap::Pins).chunks_exact(WAYS).map(set).collect(),
             access: maps.access_lists()?,
+            leases: maps.leases()?,
+            lease_ends: maps.words(WordMap::Leases).iter().map(load).collect(),
             fragments: HashMap::new(),
             now: Tick::default(),
+            nanoseconds: 0,
             counted: Memory::new(limits),
         })
     }
@@ -119,6 +127,11 @@ impl Tables for HostTables {
         let key = AccessKey::new(list, client);
         let matching = self.access.iter().filter(|(prefix, _)| same_prefix(&prefix.key, &key, prefix.bits));
         matching.max_by_key(|(prefix, _)| prefix.bits).map(|(_, access)| *access as u32)
+    }
+
+    fn is_fenced(&self, vip: [u64; 2]) -> bool {
+        let end = self.leases.get(&address_of(vip)).and_then(|lease| self.lease_ends.get(*lease as usize));
+        end.is_some_and(|end| *end < self.nanoseconds)
     }
 
     fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner> {

@@ -1,11 +1,13 @@
 //! The loaded program and its maps.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{DevMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use lb_common::abi::{Access, AccessKey, Settings, WAYS, map};
@@ -15,7 +17,7 @@ use super::mapped::Mapped;
 use super::pins::{PinError, Pins};
 use super::{AccessLists, AccessPrefix, CounterId, Maps, WordMap};
 use crate::config::Limits;
-use crate::state::read_value;
+use crate::state::{address_of, read_value, words_of};
 
 /// The name of the program in the object.
 const PROGRAM: &str = "xdirector";
@@ -57,6 +59,7 @@ pub struct Kernel {
     buckets: Mapped,
     reals: Mapped,
     pinned_flows: Mapped,
+    lease_ends: Mapped,
     service_info: Mapped,
     real_info: Mapped,
     service_counters: PerCpuArray<MapData, [u64; 2]>,
@@ -64,6 +67,7 @@ pub struct Kernel {
     reasons: PerCpuArray<MapData, u64>,
     access: LpmTrie<MapData, AccessWords, u32>,
     interfaces: DevMap<MapData>,
+    leases: HashMap<MapData, [u64; 2], u32>,
     pins: Option<Pins>,
     /// Where the links are pinned that the last attach made.
     pub(super) new_links: Vec<PathBuf>,
@@ -128,6 +132,7 @@ impl Kernel {
             buckets: mapped(&mut ebpf, map::BUCKETS)?,
             reals: mapped(&mut ebpf, map::REALS)?,
             pinned_flows: mapped(&mut ebpf, map::PINS)?,
+            lease_ends: mapped(&mut ebpf, map::LEASES)?,
             service_info: mapped(&mut ebpf, map::SERVICE_INFO)?,
             real_info: mapped(&mut ebpf, map::REAL_INFO)?,
             service_counters: per_cpu(&mut ebpf, map::SERVICE_COUNTERS)?,
@@ -135,6 +140,7 @@ impl Kernel {
             reasons: per_cpu(&mut ebpf, map::REASONS)?,
             access: taken(&mut ebpf, map::ACCESS)?,
             interfaces: taken(&mut ebpf, map::INTERFACES)?,
+            leases: taken(&mut ebpf, map::VIPS)?,
             ebpf,
             pins,
             new_links: Vec::new(),
@@ -200,6 +206,7 @@ impl Maps for Kernel {
             WordMap::Buckets => self.buckets.words(),
             WordMap::Reals => self.reals.words(),
             WordMap::Pins => self.pinned_flows.words(),
+            WordMap::Leases => self.lease_ends.words(),
             WordMap::ServiceInfo => self.service_info.words(),
             WordMap::RealInfo => self.real_info.words(),
         }
@@ -235,6 +242,20 @@ impl Maps for Kernel {
             None => self.access.remove(&key),
         }
         .map_err(io::Error::other)
+    }
+
+    fn set_lease(&mut self, vip: IpAddr, lease: Option<u32>) -> io::Result<()> {
+        let vip = words_of(vip);
+        match lease {
+            Some(lease) => self.leases.insert(vip, lease, 0),
+            None => self.leases.remove(&vip),
+        }
+        .map_err(io::Error::other)
+    }
+
+    fn leases(&self) -> io::Result<BTreeMap<IpAddr, u32>> {
+        let entry = |entry: Result<([u64; 2], u32), MapError>| entry.map(|(vip, lease)| (address_of(vip), lease));
+        self.leases.iter().map(entry).collect::<Result<_, _>>().map_err(io::Error::other)
     }
 
     fn set_interface(&mut self, place: u32, index: u32) -> io::Result<()> {

@@ -1,6 +1,8 @@
 //! The maps without a kernel.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 
 use lb_common::abi::{
@@ -19,6 +21,7 @@ pub struct Memory {
     buckets: Vec<AtomicU64>,
     reals: Vec<AtomicU64>,
     pins: Vec<AtomicU64>,
+    lease_ends: Vec<AtomicU64>,
     service_info: Vec<AtomicU64>,
     real_info: Vec<AtomicU64>,
     /// By [`ServiceId`](lb_common::abi::ServiceId); index 0 is never used.
@@ -29,6 +32,8 @@ pub struct Memory {
     pub reasons: [u64; Reason::COUNT],
     /// All access lists.
     pub access: AccessLists,
+    /// The lease of each vip that has one.
+    pub leases: BTreeMap<IpAddr, u32>,
     /// The indexes of our interfaces, by place.
     pub interfaces: [u32; limits::MAX_INTERFACES],
 }
@@ -43,12 +48,14 @@ impl Memory {
             buckets: zeros::<Bucket>(limits.ring_buckets as usize),
             reals: zeros::<RealSlot>(reals),
             pins: zeros::<PinSet>(limits.pins as usize / WAYS),
+            lease_ends: zeros::<u64>(limits::LEASES as usize),
             service_info: zeros::<ServiceInfo>(services),
             real_info: zeros::<RealInfo>(reals),
             service_counters: vec![Counter::default(); services],
             real_counters: vec![Counter::default(); reals],
             reasons: [0; Reason::COUNT],
             access: AccessLists::new(),
+            leases: BTreeMap::new(),
             interfaces: [0; limits::MAX_INTERFACES],
         }
     }
@@ -66,6 +73,7 @@ impl Maps for Memory {
             WordMap::Buckets => &self.buckets,
             WordMap::Reals => &self.reals,
             WordMap::Pins => &self.pins,
+            WordMap::Leases => &self.lease_ends,
             WordMap::ServiceInfo => &self.service_info,
             WordMap::RealInfo => &self.real_info,
         }
@@ -90,6 +98,18 @@ impl Maps for Memory {
             None => self.access.remove(&prefix),
         };
         Ok(())
+    }
+
+    fn set_lease(&mut self, vip: IpAddr, lease: Option<u32>) -> io::Result<()> {
+        match lease {
+            Some(lease) => self.leases.insert(vip, lease),
+            None => self.leases.remove(&vip),
+        };
+        Ok(())
+    }
+
+    fn leases(&self) -> io::Result<BTreeMap<IpAddr, u32>> {
+        Ok(self.leases.clone())
     }
 
     fn set_interface(&mut self, place: u32, index: u32) -> io::Result<()> {

@@ -13,7 +13,7 @@ use lb_common::ring::{self, Member, NOBODY, Turn};
 
 use super::history::{FormerRings, bucket_at, old_ring};
 use super::places::{FreeBuckets, FreeIds, slot_seed};
-use super::{Directory, Holds, Moment, Path, View, family, octets, read_value};
+use super::{Directory, Holds, Moment, Path, View, family, octets, read_value, words_of};
 use crate::config::{Affinity, Config, Limits, Pool, Real, Service, Tracking};
 use crate::dataplane::{AccessLists, AccessPrefix, Maps, WordMap};
 
@@ -332,7 +332,7 @@ fn access_lists(wish: &Wish<'_, impl Maps>, services: &[(ServiceId, ServiceInfo)
         let list = |second| {
             let list = AccessList::new(*id, second);
             let prefix = |net: &ipnet::IpNet| AccessPrefix {
-                key: AccessKey::new(list, words(net.network())),
+                key: AccessKey::new(list, words_of(net.network())),
                 bits: AccessKey::LIST_BITS + u32::from(net.prefix_len()),
             };
             access.rules.iter().map(move |(net, access)| (prefix(net), *access)).collect::<AccessLists>()
@@ -349,11 +349,6 @@ fn access_lists(wish: &Wish<'_, impl Maps>, services: &[(ServiceId, ServiceInfo)
         found.lists.extend(if unchanged { wanted } else { list(second) });
     }
     found
-}
-
-fn words(address: IpAddr) -> [u64; 2] {
-    let number = u128::from_le_bytes(octets(address));
-    [number as u64, (number >> 64) as u64]
 }
 
 fn slots(
@@ -390,10 +385,10 @@ fn source_mask(service: &Service) -> [u64; 2] {
     match (service.affinity, service.vip) {
         (Affinity::Flow, _) => [0; 2],
         (Affinity::Source { bits }, IpAddr::V4(_)) => {
-            words(IpAddr::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::UNSPECIFIED, bits).netmask()))
+            words_of(IpAddr::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::UNSPECIFIED, bits).netmask()))
         }
         (Affinity::Source { bits }, IpAddr::V6(_)) => {
-            words(IpAddr::V6(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::UNSPECIFIED, bits).netmask()))
+            words_of(IpAddr::V6(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::UNSPECIFIED, bits).netmask()))
         }
     }
 }

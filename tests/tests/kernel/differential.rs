@@ -17,7 +17,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::time::{ClockId, clock_gettime};
 use tests::bench::case::aya_verdict::{DROP, PASS, REDIRECT, TX};
 use tests::fixture::{self, ANY_VIP, INTERFACE, PEER, PORT, UDP_PORT, VIP, VIP_6, World};
-use tests::packet::Packet;
+use tests::packet::{Packet, arp_request, solicitation};
 
 use crate::program::run;
 
@@ -51,6 +51,9 @@ impl Random {
 
 /// Mostly for a service, often odd in one way, sometimes in many.
 fn random_frame(random: &mut Random) -> Vec<u8> {
+    if random.one_in(20) {
+        return random_question(random);
+    }
     let protocol = if random.one_in(3) { Protocol::Udp } else { Protocol::Tcp };
     let service_port = if protocol == Protocol::Tcp { PORT } else { UDP_PORT };
     let odd_port = random.next() as u16;
@@ -108,6 +111,19 @@ fn random_frame(random: &mut Random) -> Vec<u8> {
     if random.one_in(10) {
         // The kernel refuses to run a frame shorter than an Ethernet header.
         frame.truncate(14 + random.below(frame.len() as u64 - 13) as usize);
+    }
+    frame
+}
+
+/// An ARP request or a neighbour solicitation, sometimes odd.
+fn random_question(random: &mut Random) -> Vec<u8> {
+    let mut frame = match random.pick(&[VIP, VIP, ANY_VIP, VIP_6, VIP_6]) {
+        IpAddr::V4(vip) => arp_request(vip),
+        IpAddr::V6(vip) => solicitation(vip),
+    };
+    if random.one_in(3) {
+        let at = random.below(frame.len() as u64) as usize;
+        frame[at] = random.next() as u8;
     }
     frame
 }
@@ -206,6 +222,11 @@ fn agree(start: &World, packets: u64, never: &[Reason]) -> Result<()> {
     let mut random = Random(seed);
     let limits = start.config.limits;
     let mut kernel = fixture::load(&fixture::program_object()?, start)?;
+    // One lease has run out, the other does in centuries.
+    for (vip, lease) in [(VIP, 0), (VIP_6, 0), (ANY_VIP, 1)] {
+        kernel.set_lease(vip, Some(lease))?;
+    }
+    kernel.words(WordMap::Leases)[1].store(u64::MAX, Ordering::Release);
     let mut host = HostTables::new(&kernel, &limits)?;
     let mut reconciler = Reconciler::default();
     for number in 0..packets {
@@ -220,6 +241,7 @@ fn agree(start: &World, packets: u64, never: &[Reason]) -> Result<()> {
         let frame = random_frame(&mut random);
         let mut expected = [vec![0; ROOM], frame.clone()].concat();
         host.now = tick()?;
+        host.nanoseconds = 1; // between the two
         let mut buffer = Buffer::new(&mut expected, ROOM, INTERFACE);
         let outcome = process(&mut buffer, &mut host);
         let (verdict, expected) = match (outcome.reason.action(), outcome.interface) {
