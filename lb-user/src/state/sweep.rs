@@ -1,9 +1,10 @@
 //! A look at all pins: which of them are live, and so what must not be given up yet.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
-use lb_common::abi::{Pin, RingRange, ServiceId, Settings, Tick};
+use lb_common::abi::limits::{MAX_REALS, MAX_SERVICES};
+use lb_common::abi::{Pin, RealId, RingRange, Settings, Tick};
 
 use super::{Directory, Holds, Moment, read_value};
 use crate::dataplane::{Maps, WordMap};
@@ -43,9 +44,9 @@ pub fn sweep(maps: &impl Maps, changes: &mut RingChanges, now: Moment) -> Sweep 
     let settings: Settings = read_value(maps.words(WordMap::Settings), 0);
     // A few hundred.
     let idle = settings.idle_ticks as u32;
-    let rings = rings(maps);
+    let rings = rings(maps, changes, now);
     let mut found = Sweep::default();
-    let (mut held, mut reals) = (HashSet::new(), HashSet::new());
+    let (mut held, mut reals) = (vec![false; rings.len()], vec![false; MAX_REALS as usize + 1]);
     for word in maps.words(WordMap::Pins) {
         let pin = Pin::from_word(word.load(Acquire));
         if pin.to_word() == 0 {
@@ -58,18 +59,28 @@ pub fn sweep(maps: &impl Maps, changes: &mut RingChanges, now: Moment) -> Sweep 
         }
         found.live += 1;
         found.foreign += usize::from(pin.is_foreign());
-        reals.extend(pin.real());
-        let Some(ring) = pin.service().and_then(|service| rings.get(&service)) else { continue };
-        let changed = changes.of(*ring, now.tick);
-        if pin.is_foreign() || pin.tick().age(now.tick) >= changed.age(now.tick) {
-            held.insert(ring.base);
+        if let Some(real) = pin.real() {
+            reals[real.index() as usize] = true;
+        }
+        let service = pin.service().map_or(0, |service| service.index() as usize);
+        if let Some((_, change_age)) = rings[service]
+            && (pin.is_foreign() || pin.tick().age(now.tick) >= change_age)
+        {
+            held[service] = true;
         }
     }
-    found.holds = Holds { rings: Some(held), reals: Some(reals) };
+    let held = rings.iter().zip(held).filter(|(_, held)| *held).filter_map(|(ring, _)| Some(ring.as_ref()?.0.base));
+    let ids = (0..).zip(reals).filter(|(_, has)| *has).filter_map(|(id, _)| RealId::new(id));
+    found.holds = Holds { rings: Some(held.collect()), reals: Some(ids.collect()) };
     found
 }
 
-fn rings(maps: &impl Maps) -> HashMap<ServiceId, RingRange> {
-    let services = Directory::read(maps).services;
-    services.into_iter().map(|(id, info)| (id, RingRange::from_word(info.ring))).collect()
+/// By a service's id: its ring, and how many ticks ago that changed.
+fn rings(maps: &impl Maps, changes: &mut RingChanges, now: Moment) -> Vec<Option<(RingRange, u32)>> {
+    let mut rings = vec![None; MAX_SERVICES as usize + 1];
+    for (id, info) in Directory::read(maps).services {
+        let ring = RingRange::from_word(info.ring);
+        rings[id.index() as usize] = Some((ring, changes.of(ring, now.tick).age(now.tick)));
+    }
+    rings
 }
