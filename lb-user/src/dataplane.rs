@@ -22,7 +22,7 @@ use std::sync::atomic::AtomicU64;
 use lb_common::abi::{Access, AccessKey, RealId, ServiceId};
 
 pub use attach::{Attached, Mode};
-pub use dump::{Dump, DumpError, RealDump, ServiceDump};
+pub use dump::{Dump, DumpError, PinsDump, RealDump, ServiceDump};
 pub use former::Former;
 pub use host::HostTables;
 pub use kernel::{Kernel, LoadError};

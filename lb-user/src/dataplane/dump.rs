@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 
 use aya::maps::{Map, MapData, MapError, PerCpuArray};
 use lb_common::abi::{
-    Bucket, Counter, Mac, Protocol, RealId, RealInfo, RealState, RingRange, ServiceId, ServiceInfo, Settings, VERSION,
-    map,
+    Bucket, Counter, Mac, Pin, Protocol, RealId, RealInfo, RealState, RingRange, ServiceId, ServiceInfo, Settings,
+    VERSION, map,
 };
 use lb_common::reason::Reason;
 
@@ -25,6 +26,19 @@ pub struct Dump {
     pub reals: Vec<RealDump>,
     /// All of them, in their order.
     pub reasons: Vec<(Reason, u64)>,
+    /// The flows that are remembered.
+    pub pins: PinsDump,
+}
+
+/// What is remembered of flows, and where packets look at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PinsDump {
+    /// How many there is room for.
+    pub room: usize,
+    /// Those of flows that were seen within the idle timeout, or would be if the daemon had looked.
+    pub taken: usize,
+    /// Those of flows that were elsewhere than their bucket said when they were last seen.
+    pub foreign: usize,
 }
 
 /// One service.
@@ -44,6 +58,8 @@ pub struct ServiceDump {
     pub protocol: Protocol,
     /// Buckets in its pool's ring.
     pub ring_size: u32,
+    /// Buckets whose flows may be elsewhere, so that packets look at the pins.
+    pub marked: u32,
     /// Since it was first configured.
     pub counter: Counter,
 }
@@ -106,13 +122,15 @@ impl Dump {
             return Err(DumpError::Version { dir: pin_dir.into(), version: settings.version });
         }
         let services = services(pin_dir)?;
-        Ok(Self { reals: reals(pin_dir, &services)?, services, reasons: reasons(pin_dir)? })
+        let reals = reals(pin_dir, &services)?;
+        Ok(Self { reals, services, reasons: reasons(pin_dir)?, pins: pins(pin_dir)? })
     }
 }
 
 fn services(pin_dir: &Path) -> Result<Vec<ServiceDump>, DumpError> {
     let info = mapped(pin_dir, map::SERVICE_INFO)?;
     let counters = per_cpu::<[u64; 2]>(pin_dir, map::SERVICE_COUNTERS)?;
+    let buckets = mapped(pin_dir, map::BUCKETS)?;
     let service = |index: u32| {
         let id = ServiceId::new(u16::try_from(index).ok()?)?;
         let info: ServiceInfo = read_value(info.words(), index);
@@ -127,6 +145,7 @@ fn services(pin_dir: &Path) -> Result<Vec<ServiceDump>, DumpError> {
             ports: Ports { first: info.port, last: info.last_port },
             protocol,
             ring_size: RingRange::from_word(info.ring).size,
+            marked: marked(ring(&buckets, RingRange::from_word(info.ring))),
             counter,
         }))
     };
@@ -171,16 +190,31 @@ fn owned_buckets(pin_dir: &Path, services: &[ServiceDump]) -> Result<Vec<u32>, D
     rings.dedup();
     let buckets = mapped(pin_dir, map::BUCKETS)?;
     let mut owned = vec![0; lb_common::abi::limits::MAX_REALS as usize + 1];
-    for RingRange { base, size } in rings {
-        let (from, until) = (base as usize, base as usize + size as usize);
-        for word in buckets.words().get(from..until).unwrap_or_default() {
-            let bucket = Bucket::from_word(word.load(std::sync::atomic::Ordering::Relaxed));
-            if let Some(real) = bucket.real() {
-                owned[real.index() as usize] += 1;
-            }
-        }
+    for real in rings.into_iter().flat_map(|range| ring(&buckets, range)).filter_map(Bucket::real) {
+        owned[real.index() as usize] += 1;
     }
     Ok(owned)
+}
+
+fn ring(buckets: &Mapped, RingRange { base, size }: RingRange) -> impl Iterator<Item = Bucket> {
+    let (from, until) = (base as usize, base as usize + size as usize);
+    let words = buckets.words().get(from..until).unwrap_or_default();
+    words.iter().map(|word| Bucket::from_word(word.load(Relaxed)))
+}
+
+fn marked(ring: impl Iterator<Item = Bucket>) -> u32 {
+    ring.map(|bucket| u32::from(bucket.is_tracked())).sum()
+}
+
+fn pins(pin_dir: &Path) -> Result<PinsDump, DumpError> {
+    let map = mapped(pin_dir, map::PINS)?;
+    let pins = map.words().iter().map(|word| Pin::from_word(word.load(Relaxed)));
+    let count = |found: PinsDump, pin: Pin| PinsDump {
+        taken: found.taken + usize::from(pin.real().is_some()),
+        foreign: found.foreign + usize::from(pin.is_foreign()),
+        ..found
+    };
+    Ok(pins.fold(PinsDump { room: map.words().len(), ..PinsDump::default() }, count))
 }
 
 fn reasons(pin_dir: &Path) -> Result<Vec<(Reason, u64)>, DumpError> {

@@ -6,13 +6,23 @@ use lb_common::abi::{Counter, Protocol, RealState};
 use serde::Serialize;
 
 use crate::cli::output::{Table, si};
-use crate::dataplane::{Dump, RealDump, ServiceDump};
+use crate::dataplane::{Dump, PinsDump, RealDump, ServiceDump};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 pub struct Report {
     services: Vec<Service>,
     reasons: Vec<Reason>,
+    pins: Pins,
+}
+
+/// The flows that are remembered.
+#[derive(Debug, Serialize)]
+struct Pins {
+    room: usize,
+    taken: usize,
+    /// Of flows that were elsewhere than their bucket said when they were last seen.
+    foreign: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -24,6 +34,8 @@ struct Service {
     protocol: &'static str,
     pool: String,
     ring_size: u32,
+    /// Of the ring: the share of buckets whose flows may be elsewhere, so that packets look at the pins; 0 to 1.
+    marked: f64,
     #[serde(flatten)]
     traffic: Traffic,
     reals: Vec<Real>,
@@ -86,7 +98,8 @@ impl Report {
             packets,
             description: reason.describe(),
         };
-        Self { services, reasons: now.reasons.iter().map(reason).collect() }
+        let PinsDump { room, taken, foreign } = now.pins;
+        Self { services, reasons: now.reasons.iter().map(reason).collect(), pins: Pins { room, taken, foreign } }
     }
 
     /// Fits a terminal of 80 columns as long as names are short. `all`: reasons that no packet had, too.
@@ -105,7 +118,20 @@ impl Report {
         for reason in self.reasons.iter().filter(|reason| all || reason.packets > 0) {
             table.row(vec![reason.name.into(), reason.action.into(), si(reason.packets as f64)], None);
         }
-        text + &table.render(colours)
+        text + &table.render(colours) + &self.tracking()
+    }
+
+    /// Nothing if nothing is tracked.
+    fn tracking(&self) -> String {
+        let Pins { taken, foreign, .. } = self.pins;
+        let marked = self.services.iter().filter(|service| service.marked > 0.0);
+        let marked: Vec<_> = marked.map(|s| format!("{} {:.1}%", s.name, s.marked * 100.0)).collect();
+        if taken == 0 && marked.is_empty() {
+            return String::new();
+        }
+        let [taken, foreign] = [taken, foreign].map(|count| si(count as f64));
+        let marked = if marked.is_empty() { "none".into() } else { marked.join(", ") };
+        format!("\nflows remembered: {taken}, {foreign} of them not where the ring says\nbuckets tracked: {marked}\n")
     }
 
     fn shares_its_pool(&self, service: &Service) -> bool {
@@ -127,6 +153,7 @@ impl Service {
             protocol: if service.protocol == Protocol::Tcp { "tcp" } else { "udp" },
             pool: service.pool.clone(),
             ring_size: service.ring_size,
+            marked: f64::from(service.marked) / f64::from(service.ring_size.max(1)),
             traffic: Traffic::new(former, service.counter),
             reals: of_pool.map(|real| Real::new(before, real, service.ring_size)).collect(),
         }
@@ -200,10 +227,12 @@ mod tests {
                 ports: Ports { first: 80, last: 80 },
                 protocol: Protocol::Tcp,
                 ring_size: 251,
+                marked: 0,
                 counter,
             }],
             reals: vec![real(1, RealState::Up), real(2, RealState::Down)],
             reasons: vec![(Reason::Forwarded, packets), (Reason::NoService, 0)],
+            pins: PinsDump { room: 1024, taken: 0, foreign: 0 },
         }
     }
 
@@ -220,6 +249,16 @@ reason     fate     packets
 forwarded  forward    4.00k
 ";
         assert_eq!(report.text(false, false), expected);
+    }
+
+    #[test]
+    fn what_is_tracked_is_said_below() {
+        let mut dump = dump(1);
+        dump.services[0].marked = 25;
+        dump.pins = PinsDump { room: 1024, taken: 1500, foreign: 7 };
+        let text = Report::new(None, &dump).text(false, false);
+        let expected = "\nflows remembered: 1.50k, 7 of them not where the ring says\nbuckets tracked: http 10.0%\n";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]
