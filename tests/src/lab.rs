@@ -11,6 +11,7 @@
 //! failure, panic, Ctrl-C and SIGTERM. What a killed process left is swept away by the next lab.
 
 mod command;
+mod crowd;
 mod director;
 mod http;
 mod namespace;
@@ -32,6 +33,7 @@ use lb_user::config::Limits;
 use lb_user::dataplane::Kernel;
 
 pub use command::output;
+pub use crowd::{Count, Crowd};
 pub use director::{Director, binary};
 pub use http::{Connection, Response, fetch};
 pub use namespace::Namespace;

@@ -33,8 +33,8 @@ impl Nginx {
         write_file(&root, "big", &"x".repeat(Self::BIG))?;
         let access_log = lab.directory().join(format!("{name}-access.log"));
         let text = format!(
-            "daemon off; worker_processes 1; pid {dir}/{name}.pid; error_log stderr;\n\
-             events {{ worker_connections 4096; }}\n\
+            "daemon off; worker_processes 1; worker_rlimit_nofile 40000; pid {dir}/{name}.pid; error_log stderr;\n\
+             events {{ worker_connections 20000; }}\n\
              http {{\n  log_format who '$remote_addr $server_addr $request_uri';\n  access_log {log} who;\n  \
              keepalive_requests 1000000; keepalive_timeout 600s;\n  client_body_temp_path {dir}/{name}-body;\n  \
              proxy_temp_path {dir}/{name}-proxy;\n  fastcgi_temp_path {dir}/{name}-fastcgi;\n  \

@@ -1,5 +1,6 @@
 //! xdirector in the lab: real sockets, real nginx, the real binary. Needs root; one lab at a time.
 
+mod crowd;
 mod failure;
 mod operation;
 mod scene;
