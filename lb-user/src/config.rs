@@ -2,6 +2,7 @@
 //!
 //! After this module there are no strings for addresses, ports, durations or modes.
 
+mod check;
 mod problem;
 mod raw;
 mod syntax;
@@ -10,10 +11,14 @@ mod values;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use lb_common::abi::Protocol;
 
+pub(crate) use check::rcode_name;
+pub use check::{
+    Account, Agent, Check, CheckKind, Dns, Http, Login, Method, Mysql, MysqlRole, Pattern, Redis, RedisRole, Script,
+    Secret, StatusCodes, Tls, Udp,
+};
 pub use problem::{ConfigErrors, Problem};
 
 /// A file that makes sense, and what is odd about it.
@@ -125,32 +130,6 @@ pub struct Real {
     pub address: IpAddr,
     /// Its share of the ring relative to the others, at most 65535; 0 = none.
     pub weight: u32,
-}
-
-/// `check = { … }`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// What is asked.
-    pub kind: CheckKind,
-    /// The port asked; resolved from the services that use the pool where the file has none.
-    pub port: u16,
-    /// From the start of one probe to the start of the next.
-    pub interval: Duration,
-    /// The same while a verdict is being changed (some, but not yet `rise` or `fall` results against it).
-    pub fast_interval: Duration,
-    /// How long an answer may take.
-    pub timeout: Duration,
-    /// Successes in a row that make a real server that is down up; at least 1.
-    pub rise: u32,
-    /// Failures in a row that make a real server that is up down; at least 1.
-    pub fall: u32,
-}
-
-/// `type = "…"`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckKind {
-    /// A connection can be opened.
-    Tcp,
 }
 
 /// `[[service]]`: what is offered.
