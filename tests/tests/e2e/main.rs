@@ -1,6 +1,7 @@
 //! xdirector in the lab: real sockets, real nginx, the real binary. Needs root; one lab at a time.
 
 mod failure;
+mod health;
 mod operation;
 mod scene;
 mod traffic;
