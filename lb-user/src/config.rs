@@ -2,6 +2,7 @@
 //!
 //! After this module there are no strings for addresses, ports, durations or modes.
 
+mod check;
 mod problem;
 mod raw;
 mod service;
@@ -11,12 +12,16 @@ mod values;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use lb_common::abi::limits::{
     DEFAULT_ACCESS_PREFIXES, DEFAULT_PINS, DEFAULT_REALS, DEFAULT_RING_BUCKETS, MAX_SERVICES,
 };
 
+pub(crate) use check::rcode_name;
+pub use check::{
+    Account, Agent, Check, CheckKind, Dns, Http, Login, Method, Mysql, MysqlRole, Pattern, Redis, RedisRole, Script,
+    Secret, StatusCodes, Tls, Udp,
+};
 pub use problem::{ConfigErrors, Problem};
 pub use service::{AccessRules, Affinity, Ports, Service, Tracking};
 
@@ -150,32 +155,6 @@ pub struct Real {
     pub address: IpAddr,
     /// Its share of the ring relative to the others, at most 65535; 0 = none.
     pub weight: u32,
-}
-
-/// `check = { … }`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// What is asked.
-    pub kind: CheckKind,
-    /// The port asked; resolved from the services that use the pool where the file has none.
-    pub port: u16,
-    /// From the start of one probe to the start of the next.
-    pub interval: Duration,
-    /// The same while a verdict is being changed (some, but not yet `rise` or `fall` results against it).
-    pub fast_interval: Duration,
-    /// How long an answer may take.
-    pub timeout: Duration,
-    /// Successes in a row that make a real server that is down up; at least 1.
-    pub rise: u32,
-    /// Failures in a row that make a real server that is up down; at least 1.
-    pub fall: u32,
-}
-
-/// `type = "…"`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckKind {
-    /// A connection can be opened.
-    Tcp,
 }
 
 #[cfg(test)]

@@ -9,6 +9,6 @@ mod schedule;
 mod tracker;
 
 pub use engine::{Engine, Event};
-pub use probe::ProbeFailure;
+pub use probe::{Answer, ProbeFailure, Target, Weight, probe};
 pub use schedule::Schedule;
 pub use tracker::Tracker;

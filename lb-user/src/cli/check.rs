@@ -78,7 +78,7 @@ impl Report {
             reals: pool.reals.len(),
             ring_size: pool.ring_size,
             services: config.services.iter().filter(|s| s.pool == index).map(|s| s.name.clone()).collect(),
-            check: pool.check.map(|check| format!("tcp port {} every {:?}", check.port, check.interval)),
+            check: pool.check.as_ref().map(|check| format!("{} every {:?}", check.describe(), check.interval)),
         };
         let memory = memory(&config.limits, cpus);
         Self {

@@ -1,9 +1,13 @@
 //! The file as it is written: a mirror of the TOML, checked for nothing but shape.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use toml::Spanned;
+
+pub use check::Check;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -57,21 +61,6 @@ pub struct Pool {
 pub enum RingSize {
     Number(i64),
     Word(String),
-}
-
-/// `check`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Check {
-    #[serde(rename = "type")]
-    pub kind: Spanned<String>,
-    pub via: Option<Spanned<String>>,
-    pub port: Option<Spanned<i64>>,
-    pub interval: Option<Spanned<String>>,
-    pub fast_interval: Option<Spanned<String>>,
-    pub timeout: Option<Spanned<String>>,
-    pub rise: Option<Spanned<i64>>,
-    pub fall: Option<Spanned<i64>>,
 }
 
 /// `[[pool.NAME.real]]`

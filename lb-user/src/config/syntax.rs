@@ -39,7 +39,7 @@ fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
 }
 
 /// The known key that is spelt most like `key`, if any is close.
-fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let near = known.iter().map(|known| (distance(key, known), *known)).min()?;
     (near.0 <= 1 + key.len() / 4).then_some(near.1)
 }

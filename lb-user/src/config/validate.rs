@@ -3,17 +3,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use lb_common::abi::Protocol;
 use lb_common::abi::limits as abi;
 use lb_common::ring::{MAX_RING_SIZE, MIN_RING_SIZE, auto_size, is_prime, next_prime};
 use toml::Spanned;
 
 use super::problem::Report;
 use super::service::{Located, services};
-use super::values::{address, duration, name, number};
-use super::{Check, CheckKind, Config, Director, Limits, Pool, Real, Service, XdpMode, raw};
+use super::values::{address, name, number};
+use super::{Config, Director, Limits, Pool, Real, Service, XdpMode, check, raw};
 
 const PIN_DIR: &str = "/sys/fs/bpf/xdirector";
 /// IFNAMSIZ less the zero at the end.
@@ -21,8 +19,6 @@ const INTERFACE_NAME: usize = 15;
 const MAX_WEIGHT: u32 = 65_535;
 /// Fewer would not be worth their name.
 const MIN_PINS: u32 = 1024;
-const INTERVAL: Duration = Duration::from_secs(2);
-const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// `None` if the report has errors.
 pub fn validate(report: &mut Report<'_>, file: &raw::File) -> Option<Config> {
@@ -157,7 +153,7 @@ fn pool(
     }
     let auto = auto_size(reals.iter().map(|real| real.weight));
     let ring_size = ring_size.as_ref().map_or(auto, |size| ring_size_of(report, &name, size, auto));
-    let check = check.as_ref().map(|raw| check_of(report, &name, raw, &users));
+    let check = check.as_ref().map(|raw| check::check(report, &name, raw, &users));
     Pool { name, ring_size, reals, check }
 }
 
@@ -199,73 +195,6 @@ fn reals(report: &mut Report<'_>, pool: &str, raws: &[Spanned<raw::Real>], users
         reals.push(real);
     }
     reals
-}
-
-fn check_of(report: &mut Report<'_>, pool: &str, raw: &Spanned<raw::Check>, users: &[&Service]) -> Check {
-    let raw::Check { kind, via, port, interval, fast_interval, timeout, rise, fall } = raw.get_ref();
-    let key = |last| format!("pool.{pool}.check.{last}");
-    match kind.get_ref().as_str() {
-        "tcp" => {}
-        "http" | "https" | "mysql" | "redis" | "dns" | "udp" | "icmp" | "script" | "agent" => {
-            report.error(
-                kind.span(),
-                format!("check type \"{}\" is not in this version yet; use \"tcp\"", kind.get_ref()),
-            );
-        }
-        other => report.error(kind.span(), format!("check type \"{other}\" is not known; use \"tcp\"")),
-    }
-    match via.as_ref().map(|via| (via.get_ref().as_str(), via.span())) {
-        None | Some(("real", _)) => {}
-        Some(("vip", span)) => report.error(span, "via = \"vip\" is not in this version yet; use via = \"real\""),
-        Some((other, span)) => report.error(span, format!("via is \"{other}\"; it must be \"real\"")),
-    }
-    let interval_time = duration(report, &key("interval"), interval.as_ref(), INTERVAL);
-    let check = Check {
-        kind: CheckKind::Tcp,
-        port: check_port(report, pool, raw.span(), port.as_ref(), users),
-        interval: interval_time,
-        fast_interval: duration(report, &key("fast_interval"), fast_interval.as_ref(), interval_time),
-        timeout: duration(report, &key("timeout"), timeout.as_ref(), TIMEOUT),
-        rise: number(report, &key("rise"), rise.as_ref(), 1..=1000, 2),
-        fall: number(report, &key("fall"), fall.as_ref(), 1..=1000, 3),
-    };
-    if check.timeout > check.interval {
-        report.warning(
-            raw.span(),
-            format!("{} is longer than the interval, so probes of a dead server come late", key("timeout")),
-        );
-    }
-    check
-}
-
-/// The file's, else the port that all TCP services of the pool have.
-fn check_port(
-    report: &mut Report<'_>,
-    pool: &str,
-    check: std::ops::Range<usize>,
-    port: Option<&Spanned<i64>>,
-    users: &[&Service],
-) -> u16 {
-    if port.is_some() {
-        let number = number(report, &format!("pool.{pool}.check.port"), port, 1..=65_535, 1);
-        return u16::try_from(number).unwrap_or(u16::MAX);
-    }
-    let ports: HashSet<Option<u16>> =
-        users.iter().filter(|service| service.protocol == Protocol::Tcp).map(|service| service.port()).collect();
-    match ports.len() {
-        1 if !ports.contains(&None) => ports.into_iter().flatten().next().unwrap_or(0),
-        // A pool that nobody uses has its warning already, and is not checked.
-        _ if users.is_empty() => 0,
-        count => {
-            let why = match count {
-                0 => "no TCP service uses the pool",
-                1 => "the services of the pool have many ports",
-                _ => "the services of the pool differ in port",
-            };
-            report.error(check, format!("pool.{pool}.check needs a `port`: {why}"));
-            0
-        }
-    }
 }
 
 fn within_limits(

@@ -10,9 +10,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 use tracing::debug;
 
-use super::probe::{ProbeFailure, probe};
+use super::probe::{Answer, ProbeFailure, Target, probe};
 use super::{Schedule, Tracker};
-use crate::config::{Check, Config};
+use crate::config::{Check, CheckKind, Config, Real};
 use crate::state::Health;
 
 /// A verdict that changed.
@@ -30,14 +30,22 @@ pub struct Event {
     pub at: Instant,
 }
 
-/// What a check is about.
+/// What a check is about: a pool's name and a real server's address.
 type Subject = (String, IpAddr);
+
+/// What is done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Job {
+    check: Check,
+    /// The real server's name.
+    real: String,
+}
 
 /// All running checks. Dropping it ends them.
 #[derive(Debug)]
 pub struct Engine {
     events: Sender<Event>,
-    running: HashMap<Subject, (Check, Running)>,
+    running: HashMap<Subject, (Job, Running)>,
 }
 
 #[derive(Debug)]
@@ -60,11 +68,11 @@ impl Engine {
     /// the others are not touched. `health` says the verdict that a check starts from.
     pub fn apply(&mut self, config: &Config, health: impl Fn(&str, IpAddr) -> Health) {
         self.stop_changed(config);
-        for (subject, check) in wanted(config) {
+        for (subject, job) in wanted(config) {
             if !self.running.contains_key(&subject) {
-                let tracker = Tracker::new(health(&subject.0, subject.1), check.rise, check.fall);
-                let task = tokio::spawn(run(subject.clone(), check, tracker, self.events.clone()));
-                self.running.insert(subject, (check, Running(task.abort_handle())));
+                let tracker = Tracker::new(health(&subject.0, subject.1), job.check.rise, job.check.fall);
+                let task = tokio::spawn(run(subject.clone(), job.clone(), tracker, self.events.clone()));
+                self.running.insert(subject, (job, Running(task.abort_handle())));
             }
         }
     }
@@ -74,33 +82,36 @@ impl Engine {
     /// Ends the checks that the config does not have, or has otherwise. What they have said before is in the channel.
     pub fn stop_changed(&mut self, config: &Config) {
         let wanted = wanted(config);
-        self.running.retain(|subject, (check, _)| wanted.get(subject) == Some(check));
+        self.running.retain(|subject, (job, _)| wanted.get(subject) == Some(job));
     }
 }
 
 /// The checks of a config: those of pools that a service uses.
-fn wanted(config: &Config) -> HashMap<Subject, Check> {
+fn wanted(config: &Config) -> HashMap<Subject, Job> {
     let mut wanted = HashMap::new();
     for (index, pool) in config.pools.iter().enumerate() {
         let used = config.services.iter().any(|service| service.pool == index);
-        if let Some(check) = pool.check.filter(|_| used) {
-            wanted.extend(pool.reals.iter().map(|real| ((pool.name.clone(), real.address), check)));
+        if let Some(check) = pool.check.as_ref().filter(|_| used) {
+            let job = |real: &Real| Job { check: check.clone(), real: real.name.clone() };
+            wanted.extend(pool.reals.iter().map(|real| ((pool.name.clone(), real.address), job(real))));
         }
     }
     wanted
 }
 
 /// Until it is aborted, or nobody listens any more.
-async fn run(subject: Subject, check: Check, mut tracker: Tracker, events: Sender<Event>) {
-    let (pool, address) = subject;
-    let target = SocketAddr::new(address, check.port);
+async fn run(subject: Subject, job: Job, mut tracker: Tracker, events: Sender<Event>) {
+    let ((pool, address), Job { check, real }) = (subject, job);
+    let target = Target { address: SocketAddr::new(address, check.port), pool: &pool, real: &real };
     let start = TokioInstant::now();
-    let mut schedule = Schedule::new(check.interval, seed(target));
+    let mut schedule = Schedule::new(check.interval, seed(target.address));
     loop {
         sleep_until(start + schedule.due()).await;
-        let result = probe(check.kind, target, check.timeout).await;
-        if let Err(failure) = &result {
-            debug!(pool, %address, %failure, "probe failed");
+        let result = probe(&check.kind, target, check.timeout).await;
+        match &result {
+            Ok(Answer { weight: None, drain: false }) => {}
+            Ok(Answer { weight, drain }) => debug!(pool, %address, ?weight, drain, "it asks for another share"),
+            Err(failure) => debug!(pool, %address, %failure, "probe failed"),
         }
         if let Some(health) = tracker.handle_result(result.is_ok()) {
             let event =
@@ -114,10 +125,15 @@ async fn run(subject: Subject, check: Check, mut tracker: Tracker, events: Sende
     }
 }
 
-fn words(check: &Check, result: Result<(), ProbeFailure>) -> String {
+fn words(check: &Check, result: Result<Answer, ProbeFailure>) -> String {
+    let asked = match &check.kind {
+        CheckKind::Icmp => "ping".into(),
+        CheckKind::Script(script) => script.program.display().to_string(),
+        _ => format!("port {}", check.port),
+    };
     match result {
-        Ok(()) => format!("port {} answers", check.port),
-        Err(failure) => format!("port {}: {failure}", check.port),
+        Ok(_) => format!("{asked} answers"),
+        Err(failure) => format!("{asked}: {failure}"),
     }
 }
 
@@ -139,7 +155,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::config::{CheckKind, Director, Limits, Pool, Real, Service, XdpMode};
+    use crate::config::{Director, Limits, Pool, Service, XdpMode};
 
     const DEADLINE: Duration = Duration::from_secs(10);
 

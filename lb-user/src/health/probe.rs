@@ -1,13 +1,67 @@
-//! Asking once.
+//! Asking once: a file for each way to ask.
 
+mod agent;
+mod deadline;
+mod dns;
+mod http;
+mod icmp;
+mod mysql;
+mod redis;
+mod script;
+mod tcp;
+mod udp;
+
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpSocket;
-use tokio::time::timeout;
-
 use crate::config::CheckKind;
+use deadline::Deadline;
+
+/// Whom to ask, and what is said of it to a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// Where; the port is 0 if the check has none.
+    pub address: SocketAddr,
+    /// The pool's name; empty if it is asked outside of one.
+    pub pool: &'a str,
+    /// The real server's name; empty as above.
+    pub real: &'a str,
+}
+
+impl From<SocketAddr> for Target<'_> {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, pool: "", real: "" }
+    }
+}
+
+/// A success, and what came with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// What share it wants; `None`: that of the config.
+    pub weight: Option<Weight>,
+    /// It wants no new flows, but is well.
+    pub drain: bool,
+}
+
+/// A share that a real server asks for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// Instead of the config's weight; a script's can be 0 to 253.
+    Units(u16),
+    /// Of the config's weight; an agent's can be 0 to 10000.
+    Percent(u16),
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Units(units) => write!(f, "{units}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
 
 /// Why a probe was no success, in words for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -16,37 +70,70 @@ pub enum ProbeFailure {
     #[error("connection refused")]
     Refused,
     /// Nothing came back in time.
-    #[error("no answer within {0:?}")]
-    TimedOut(Duration),
+    #[error("no answer within {limit:?}, while {doing}")]
+    TimedOut {
+        /// The check's timeout, over all that a probe does.
+        limit: Duration,
+        /// What it was doing then.
+        doing: &'static str,
+    },
     /// The network says that it cannot be reached.
     #[error("unreachable ({0})")]
     Unreachable(io::Error),
-    /// Something else, most likely of our own: no more file descriptors, no route.
+    /// The other side ended the connection before it had said enough.
+    #[error("it closed the connection, while {doing}")]
+    Closed {
+        /// What the probe was doing then.
+        doing: &'static str,
+    },
+    /// It answers, but not as it should; says what came, and what was expected.
     #[error("{0}")]
-    Other(io::Error),
+    Wrong(String),
+    /// Something else, most likely of our own: no more file descriptors, no route.
+    #[error("{doing}: {error}")]
+    Other {
+        /// What the probe was doing.
+        doing: &'static str,
+        /// Why it could not.
+        error: io::Error,
+    },
 }
 
-/// Asks once and waits for at most `limit`.
-pub async fn probe(kind: CheckKind, target: SocketAddr, limit: Duration) -> Result<(), ProbeFailure> {
+impl ProbeFailure {
+    fn wrong(what: impl Into<String>) -> Self {
+        Self::Wrong(what.into())
+    }
+
+    fn from_io(doing: &'static str, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable(error),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => {
+                Self::Closed { doing }
+            }
+            _ => Self::Other { doing, error },
+        }
+    }
+}
+
+/// Asks once and waits for at most `limit`, over all that has to be sent and received. Nothing is left behind when the
+/// future is dropped.
+///
+/// # Errors
+/// There was no answer, or not the one that was expected.
+pub async fn probe(kind: &CheckKind, target: impl Into<Target<'_>>, limit: Duration) -> Result<Answer, ProbeFailure> {
+    let (target, deadline) = (target.into(), Deadline::after(limit));
+    let address = target.address;
     match kind {
-        CheckKind::Tcp => timeout(limit, connect(target)).await.unwrap_or(Err(ProbeFailure::TimedOut(limit))),
+        CheckKind::Tcp => tcp::probe(address, deadline).await,
+        CheckKind::Http(http) => http::probe(http, address, deadline).await,
+        CheckKind::Mysql(mysql) => mysql::probe(mysql, address, deadline).await,
+        CheckKind::Redis(redis) => redis::probe(redis, address, deadline).await,
+        CheckKind::Dns(dns) => dns::probe(dns, address, deadline).await,
+        CheckKind::Udp(udp) => udp::probe(udp, address, deadline).await,
+        CheckKind::Icmp => icmp::probe(address.ip(), deadline).await,
+        CheckKind::Script(script) => return script::probe(script, target, deadline).await,
+        CheckKind::Agent(agent) => return agent::probe(agent, address, deadline).await,
     }
-}
-
-/// Opens a connection and drops it with a reset, not with a FIN: the director would be left with a socket in TIME_WAIT
-/// for each probe, a thousand checks a second would use up its ports. What accepts sees a connection that was reset
-/// before any data, as keepalived's and HAProxy's checks leave it too.
-async fn connect(target: SocketAddr) -> Result<(), ProbeFailure> {
-    let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(ProbeFailure::Other)?;
-    socket.set_zero_linger().map_err(ProbeFailure::Other)?;
-    socket.connect(target).await.map(drop).map_err(name_failure)
-}
-
-fn name_failure(error: io::Error) -> ProbeFailure {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => ProbeFailure::Refused,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ProbeFailure::Unreachable(error),
-        _ => ProbeFailure::Other(error),
-    }
+    .map(|()| Answer::default())
 }

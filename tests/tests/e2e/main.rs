@@ -2,6 +2,7 @@
 
 mod crowd;
 mod failure;
+mod health;
 mod operation;
 mod scene;
 mod traffic;

@@ -1,0 +1,47 @@
+//! TCP: a connection can be opened. The other probes over TCP begin here too.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::ProbeFailure;
+use super::deadline::Deadline;
+
+pub async fn probe(target: SocketAddr, deadline: Deadline) -> Result<(), ProbeFailure> {
+    connect(target, deadline).await.map(drop)
+}
+
+/// Opens a connection that will end with a reset, not with a FIN: the director would be left with a socket in TIME_WAIT
+/// for each probe, a thousand checks a second would use up its ports. What accepts and is sent nothing sees a connection
+/// that was reset before any data, as keepalived's and HAProxy's checks leave it too.
+pub async fn connect(target: SocketAddr, deadline: Deadline) -> Result<TcpStream, ProbeFailure> {
+    let open = async {
+        let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_zero_linger()?;
+        // Questions are short, and the answer is waited for.
+        socket.set_nodelay(true)?;
+        socket.connect(target).await
+    };
+    deadline.io("connecting", open).await
+}
+
+/// A line without its end. At the end of the stream, what there is.
+///
+/// # Errors
+/// It is longer than `limit` bytes, or there is nothing at all.
+pub async fn read_line(stream: &mut (impl AsyncBufRead + Unpin), limit: usize) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    stream.take(limit as u64 + 2).read_until(b'\n', &mut line).await?;
+    if line.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        line.pop();
+    }
+    if line.len() > limit {
+        return Err(io::Error::other(format!("a line of more than {limit} bytes")));
+    }
+    Ok(line)
+}

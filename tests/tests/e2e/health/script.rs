@@ -1,0 +1,69 @@
+//! `script` against programs of this machine.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use lb_user::health::{Answer, Weight};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use tests::lab::eventually;
+
+use super::{SOON, Ward};
+
+fn shell(script: &str) -> String {
+    format!("type = \"script\", command = [\"/bin/sh\", \"-c\", '''{script}''']")
+}
+
+#[test]
+fn a_script_is_judged_by_its_exit_status() -> Result<()> {
+    let ward = Ward::new(1)?;
+    ward.is_up(&shell("exit 0"))?;
+    for (code, units) in [(2, 0), (52, 50), (255, 253)] {
+        let outcome = ward.ask(&shell(&format!("exit {code}")))?;
+        ensure!(outcome == Ok(Answer { weight: Some(Weight::Units(units)), drain: false }), "{code}: {outcome:?}");
+    }
+    ward.is_down(&shell("echo; echo disk is full >&2; exit 1"), "the script ended with status 1: disk is full")?;
+    ward.is_down(&shell("kill -9 $$"), "the script was ended by signal 9")?;
+    // More than a pipe holds must not stop it.
+    ward.is_up(&shell("head -c 1000000 /dev/zero"))?;
+    // What it leaves in the background holds its output, and is not waited for.
+    ward.is_up(&shell("sleep 5 & exit 0"))?;
+    ward.is_down("type = \"script\", command = [\"/nowhere/check\"]", "starting the script: No such file or directory")
+}
+
+#[test]
+fn a_script_is_told_what_to_check_and_nothing_else() -> Result<()> {
+    let ward = Ward::new(1)?;
+    let script = "echo $XDIRECTOR_POOL $XDIRECTOR_REAL $XDIRECTOR_ADDRESS $XDIRECTOR_PORT $HOME $(pwd); exit 1";
+    ward.is_down(&shell(script), "status 1: pool real1 10.66.0.101 80 /")?;
+    let root = "echo $(id -u) $(id -G); exit 1";
+    ward.is_down(&shell(root), "status 1: 0 ")?;
+    ward.is_down(&format!("{}, user = \"nobody\"", shell(root)), "status 1: 65534 65534")
+}
+
+#[test]
+fn a_script_that_takes_too_long_is_killed_with_all_that_it_started() -> Result<()> {
+    let ward = Ward::new(1)?;
+    let file: PathBuf = ward.lab.directory().join("pids");
+    let script = format!("sleep 1000 & echo $$ $! > {}; wait", file.display());
+    let check = format!("{}, timeout = \"500ms\"", shell(&script));
+    ward.is_down(&check, "no answer within 500ms, while waiting for the script to end")?;
+    let text = fs::read_to_string(&file)?;
+    let pids: Vec<i32> = text.split_whitespace().map(|pid| pid.parse().context("a pid")).collect::<Result<_>>()?;
+    ensure!(pids.len() == 2, "{text}");
+    for pid in pids {
+        eventually(SOON, "the process is gone", || Ok(is_gone(pid)?.then_some(())))?;
+    }
+    Ok(())
+}
+
+/// Ended at least: the shell's child is left to init, which may take its time.
+fn is_gone(pid: i32) -> Result<bool> {
+    if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+        return Ok(true);
+    }
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    Ok(stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
+}
