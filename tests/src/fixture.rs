@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
+use lb_common::abi::limits::MAX_REALS;
 use lb_common::abi::{Access, Mac, Protocol};
 use lb_common::ring::auto_size;
 use lb_user::config::{AccessRules, Affinity, Config, Director, Limits, Pool, Ports, Real, Service, Tracking, XdpMode};
@@ -120,6 +121,47 @@ impl World {
     pub fn bench() -> Self {
         Self::new(100)
     }
+
+    /// The same, with every flow pinned and room for so many pins.
+    pub fn tracking(pins: u32) -> Self {
+        let mut world = Self::bench();
+        world.config.limits.pins = pins;
+        world.config.services.iter_mut().for_each(|service| service.tracking = Tracking::Full);
+        world
+    }
+
+    /// 512 TCP services with a hundred real servers each, as the bench's programs spread frames over them. Four services
+    /// share a pool: there are no ids for more real servers.
+    pub fn many_services() -> Self {
+        const POOLS: u16 = 128;
+        const EACH: u16 = 100;
+        let mut world = Self::new(POOLS * EACH);
+        let Config { limits, pools, services, .. } = &mut world.config;
+        let reals: Vec<Real> = pools.remove(0).reals;
+        let pool = |(number, reals): (usize, &[Real])| {
+            let ring_size = auto_size(reals.iter().map(|real| real.weight));
+            Pool { name: format!("pool{number}"), ring_size, reals: reals.to_vec(), check: None }
+        };
+        *pools = reals.chunks(EACH.into()).enumerate().map(pool).collect();
+        let service = |number: u16| {
+            let (vip, port) = many_services_address(number);
+            Service::new(&format!("service{number}"), vip, port, Protocol::Tcp, usize::from(number % POOLS))
+        };
+        *services = (0..4 * POOLS).map(service).collect();
+        (limits.reals, limits.ring_buckets) = (MAX_REALS, 1 << 21);
+        world
+    }
+}
+
+/// Where one of 512 services is: what `lb-ebpf/src/bench/frames.rs` writes into its frames.
+fn many_services_address(number: u16) -> (IpAddr, u16) {
+    let row = (number >> 5) as u8;
+    (Ipv4Addr::new(10, row, 245, 255 - row).into(), 8000 + number % 32)
+}
+
+/// Vip and port of the first of many services.
+pub fn many_services_first() -> (IpAddr, u16) {
+    many_services_address(0)
 }
 
 fn address(index: u16) -> IpAddr {
@@ -161,6 +203,14 @@ pub fn program_object() -> Result<Vec<u8>> {
 /// If they have not been built.
 pub fn bench_object() -> Result<Vec<u8>> {
     object("bench.bpf.o")
+}
+
+/// The program that the bench measures ours against, with its table.
+///
+/// # Errors
+/// If it has not been built.
+pub fn rival_object() -> Result<Vec<u8>> {
+    object("rival.bpf.o")
 }
 
 fn object(name: &str) -> Result<Vec<u8>> {
