@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use aya::programs::{TestRun, TestRunOptions};
 use ipnet::IpNet;
 use lb_common::abi::limits::MAX_REALS;
 use lb_common::abi::{Access, Mac, Protocol};
@@ -74,10 +75,25 @@ impl World {
         }
     }
 
+    /// One whose ring has so many buckets.
+    pub fn with_ring(reals: u16, buckets: u32) -> Self {
+        let mut world = Self::new(reals);
+        world.config.pools[0].ring_size = buckets;
+        world
+    }
+
+    /// One in which sets of pins fill up.
+    pub fn with_few_pins() -> Self {
+        let mut world = Self::new(5);
+        world.config.limits.pins = 1024;
+        world
+    }
+
     /// One that has something of everything that the packet path knows. Its other interface has the index `other`.
     pub fn of_everything(other: u32) -> Self {
         let mut world = Self::new(6);
         let Self { config, view } = &mut world;
+        config.limits.pins = 4096;
         view.interfaces.push(Interface { index: other, mac: Mac([0x02, 0, 0, 0, 1, 0xd1]), mtu: 1500 });
         let far: Vec<Real> = (100..104).map(real).collect();
         for (real, (interface, vlan)) in far.iter().zip([(other, 0), (INTERFACE, 20), (other, 30), (INTERFACE, 0)]) {
@@ -187,6 +203,18 @@ pub fn load(object: &[u8], world: &World) -> Result<Kernel> {
     let mut kernel = Kernel::load_unpinned(object, &world.config.limits)?;
     Reconciler::default().reconcile(&world.config, &world.view, &mut kernel, Moment::default())?;
     Ok(kernel)
+}
+
+/// Verdict and frame after one run of the director's program.
+///
+/// # Errors
+/// The kernel's: a frame shorter than an Ethernet header, above all.
+pub fn run(kernel: &mut Kernel, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
+    let mut out = vec![0; frame.len() + 64];
+    let options = TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::new() };
+    let result = kernel.program("xdirector")?.test_run(options)?;
+    out.truncate(result.data_size_out as usize);
+    Ok((result.return_value, out))
 }
 
 /// The program that `xdirector` embeds.
