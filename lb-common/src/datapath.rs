@@ -14,8 +14,8 @@ mod select;
 mod track;
 
 use crate::abi::{
-    AccessList, Bucket, FragmentOwner, PinName, PinSet, RealId, RealSlot, Room, ServiceId, ServiceKey, ServiceSlot,
-    Settings, Tick, WAYS,
+    AccessList, Bucket, FragmentOwner, PinSet, RealId, RealSlot, Room, ServiceId, ServiceKey, ServiceSlot, Settings,
+    Tick,
 };
 use crate::reason::Reason;
 use crate::wire::{Ethernet, Frame};
@@ -47,13 +47,8 @@ pub trait Tables {
     /// A set of pins; `None` beyond the map's end.
     fn pins(&self, set: u32) -> Option<&PinSet>;
 
-    /// What [`track`] says. The kernel has that and the next two as functions of their own.
+    /// What [`track`] says. The kernel has that and the next as functions of their own.
     fn track(&mut self, tracked: Tracked) -> Bucket;
-
-    /// [`PinSet::find`] in a set; [`WAYS`] beyond the map's end.
-    fn find_pin(&self, set: u32, name: PinName, now: Tick, idle: u32) -> usize {
-        self.pins(set).map_or(WAYS, |pins| pins.find(name, now, idle))
-    }
 
     /// [`PinSet::room`] in a set; none beyond the map's end.
     fn room(&self, set: u32, now: Tick, idle: u32) -> Room {

@@ -7,7 +7,7 @@ use aya_ebpf::btf_maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArra
 use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{
-    AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinName, PinSet, RealId, RealInfo, RealSlot, Room, ServiceId, ServiceKey,
+    AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinSet, RealId, RealInfo, RealSlot, Room, ServiceId, ServiceKey,
     ServiceInfo, ServiceSlot, Settings, Tick, WAYS, limits,
 };
 use lb_common::datapath::{Stage, Tables, Tracked, find_block, track};
@@ -89,11 +89,6 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn find_pin(&self, set: u32, name: PinName, now: Tick, idle: u32) -> usize {
-        find_pin(set, name.0, now.number(), idle) as usize
-    }
-
-    #[inline(always)]
     fn room(&self, set: u32, now: Tick, idle: u32) -> Room {
         Room(pin_room(set, now.number(), idle))
     }
@@ -157,12 +152,6 @@ extern "C" fn track_flow(identity: u64, ring_hash: u32, bucket: u64, slot: u32, 
     };
     let bucket = Bucket::from_word(bucket);
     track(Tracked { identity, ring_hash, bucket, slot, packet }, &mut KernelTables).to_word()
-}
-
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn find_pin(set: u32, name: u64, now: u32, idle: u32) -> u32 {
-    PINS.get(set).map_or(WAYS as u32, |pins| pins.find(PinName(name), Tick::from_number(now), idle) as u32)
 }
 
 #[inline(never)]

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use aya::programs::{TestRun, TestRunOptions};
 use ipnet::IpNet;
+use lb_common::abi::limits::MAX_REALS;
 use lb_common::abi::{Access, Mac, Protocol};
 use lb_common::ring::auto_size;
 use lb_user::config::{AccessRules, Affinity, Config, Director, Limits, Pool, Ports, Real, Service, Tracking, XdpMode};
@@ -73,10 +75,25 @@ impl World {
         }
     }
 
+    /// One whose ring has so many buckets.
+    pub fn with_ring(reals: u16, buckets: u32) -> Self {
+        let mut world = Self::new(reals);
+        world.config.pools[0].ring_size = buckets;
+        world
+    }
+
+    /// One in which sets of pins fill up.
+    pub fn with_few_pins() -> Self {
+        let mut world = Self::new(5);
+        world.config.limits.pins = 1024;
+        world
+    }
+
     /// One that has something of everything that the packet path knows. Its other interface has the index `other`.
     pub fn of_everything(other: u32) -> Self {
         let mut world = Self::new(6);
         let Self { config, view } = &mut world;
+        config.limits.pins = 4096;
         view.interfaces.push(Interface { index: other, mac: Mac([0x02, 0, 0, 0, 1, 0xd1]), mtu: 1500 });
         let far: Vec<Real> = (100..104).map(real).collect();
         for (real, (interface, vlan)) in far.iter().zip([(other, 0), (INTERFACE, 20), (other, 30), (INTERFACE, 0)]) {
@@ -120,6 +137,47 @@ impl World {
     pub fn bench() -> Self {
         Self::new(100)
     }
+
+    /// The same, with every flow pinned and room for so many pins.
+    pub fn tracking(pins: u32) -> Self {
+        let mut world = Self::bench();
+        world.config.limits.pins = pins;
+        world.config.services.iter_mut().for_each(|service| service.tracking = Tracking::Full);
+        world
+    }
+
+    /// 512 TCP services with a hundred real servers each, as the bench's programs spread frames over them. Four services
+    /// share a pool: there are no ids for more real servers.
+    pub fn many_services() -> Self {
+        const POOLS: u16 = 128;
+        const EACH: u16 = 100;
+        let mut world = Self::new(POOLS * EACH);
+        let Config { limits, pools, services, .. } = &mut world.config;
+        let reals: Vec<Real> = pools.remove(0).reals;
+        let pool = |(number, reals): (usize, &[Real])| {
+            let ring_size = auto_size(reals.iter().map(|real| real.weight));
+            Pool { name: format!("pool{number}"), ring_size, reals: reals.to_vec(), check: None }
+        };
+        *pools = reals.chunks(EACH.into()).enumerate().map(pool).collect();
+        let service = |number: u16| {
+            let (vip, port) = many_services_address(number);
+            Service::new(&format!("service{number}"), vip, port, Protocol::Tcp, usize::from(number % POOLS))
+        };
+        *services = (0..4 * POOLS).map(service).collect();
+        (limits.reals, limits.ring_buckets) = (MAX_REALS, 1 << 21);
+        world
+    }
+}
+
+/// Where one of 512 services is: what `lb-ebpf/src/bench/frames.rs` writes into its frames.
+fn many_services_address(number: u16) -> (IpAddr, u16) {
+    let row = (number >> 5) as u8;
+    (Ipv4Addr::new(10, row, 245, 255 - row).into(), 8000 + number % 32)
+}
+
+/// Vip and port of the first of many services.
+pub fn many_services_first() -> (IpAddr, u16) {
+    many_services_address(0)
 }
 
 fn address(index: u16) -> IpAddr {
@@ -147,6 +205,18 @@ pub fn load(object: &[u8], world: &World) -> Result<Kernel> {
     Ok(kernel)
 }
 
+/// Verdict and frame after one run of the director's program.
+///
+/// # Errors
+/// The kernel's: a frame shorter than an Ethernet header, above all.
+pub fn run(kernel: &mut Kernel, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
+    let mut out = vec![0; frame.len() + 64];
+    let options = TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::new() };
+    let result = kernel.program("xdirector")?.test_run(options)?;
+    out.truncate(result.data_size_out as usize);
+    Ok((result.return_value, out))
+}
+
 /// The program that `xdirector` embeds.
 ///
 /// # Errors
@@ -161,6 +231,14 @@ pub fn program_object() -> Result<Vec<u8>> {
 /// If they have not been built.
 pub fn bench_object() -> Result<Vec<u8>> {
     object("bench.bpf.o")
+}
+
+/// The program that the bench measures ours against, with its table.
+///
+/// # Errors
+/// If it has not been built.
+pub fn rival_object() -> Result<Vec<u8>> {
+    object("rival.bpf.o")
 }
 
 fn object(name: &str) -> Result<Vec<u8>> {

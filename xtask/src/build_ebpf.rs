@@ -10,7 +10,7 @@ use crate::toolchain::{Choice, Kind, Toolchain};
 use crate::workspace;
 
 /// The binaries of the package: the director's program, and those that only measure and play the lab's parts.
-const BINARIES: [&str; 2] = ["xdirector", "bench"];
+const BINARIES: [&str; 3] = ["xdirector", "bench", "rival"];
 
 /// Why a toolchain has not built the program.
 enum Failure {

@@ -1,6 +1,5 @@
 //! `cargo xtask`: the only build and CI entry. A module a command; progress goes to stderr.
 
-mod bench;
 mod build;
 mod build_ebpf;
 mod ci;
@@ -10,6 +9,7 @@ mod process;
 mod report;
 mod test;
 mod tidy;
+mod tool;
 mod toolchain;
 mod workspace;
 
@@ -20,6 +20,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::test::Tier;
+use crate::tool::Tool;
 use crate::toolchain::Choice;
 
 #[derive(Parser)]
@@ -61,6 +62,18 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Try random packets on the kernel program and on the host's pipeline. Needs root.
+    Fuzz {
+        /// Passed on, for example --seconds 60.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Measure how long changes take, for example of a ring. Needs root.
+    Measure {
+        /// Passed on, for example ring --json.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Check the house rules that a scan of the text can check.
     Tidy,
     /// Check the format, clippy's advice and the house rules.
@@ -83,7 +96,9 @@ fn run(Arguments { toolchain, command }: Arguments) -> Result<()> {
         Command::Build => build::run(toolchain),
         Command::Test { tier, filter } => test::run(toolchain, tier, filter.as_deref()),
         Command::Demo { keep, down } => demo::run(toolchain, keep, down),
-        Command::Bench { arguments } => bench::run(toolchain, &arguments),
+        Command::Bench { arguments } => tool::run(toolchain, Tool::Bench, &arguments),
+        Command::Fuzz { arguments } => tool::run(toolchain, Tool::Fuzz, &arguments),
+        Command::Measure { arguments } => tool::run(toolchain, Tool::Measure, &arguments),
         Command::Tidy => tidy::run(),
         Command::Lint => ci::lint(),
         Command::Ci => ci::run(toolchain),

@@ -199,16 +199,20 @@ impl PinSet {
         unsafe { self.0[way % WAYS].get().write_volatile(pin.0) };
     }
 
-    /// The way of a flow's pin; [`WAYS`] if it has none.
+    /// The way of a flow's pin, live or not; [`WAYS`] if it has none.
+    ///
+    /// Without a branch, as [`room`](Self::room): nobody can foretell which of eight ways it is.
     #[inline(always)]
-    pub fn find(&self, name: PinName, now: Tick, idle: u32) -> usize {
-        for way in 0..WAYS {
-            let pin = self.pin(way);
-            if pin.is_of(name) && pin.is_live(now, idle) {
-                return way;
-            }
+    pub fn find(&self, name: PinName) -> usize {
+        let mut found = 0;
+        for (way, bit) in BIT_OF.into_iter().enumerate() {
+            // A name is never 0, and less than 2^63.
+            let differs = (self.pin(way).0 & NAME_MASK) ^ name.0;
+            found |= (below_zero(differs as i64 - 1) & 1) << bit;
         }
-        WAYS
+        // Two CPUs may have pinned a flow at once; one of the two is taken, always the same.
+        let one = found & found.wrapping_neg();
+        if found == 0 { WAYS } else { (one.wrapping_mul(DE_BRUIJN) >> 61) as usize }
     }
 
     /// Room for a newcomer: a way that is free or has expired, else the newcomer's that was seen the longest time ago. There
@@ -232,6 +236,10 @@ impl PinSet {
         Room((best | confirmed << 16) as u32)
     }
 }
+
+/// Any three bits of it in a row are another number: shifted by `BIT_OF[way]` it has the way in its upper three.
+const DE_BRUIJN: u64 = 0b0001_0111 << 56;
+const BIT_OF: [u32; WAYS] = [0, 1, 2, 4, 7, 3, 6, 5];
 
 /// All ones if it is.
 #[inline(always)]
@@ -267,7 +275,21 @@ mod tests {
     }
 
     fn has(set: &PinSet, flow: u64, now: u64) -> bool {
-        set.find(name(flow), tick(now), IDLE) < WAYS
+        let way = set.find(name(flow));
+        way < WAYS && set.pin(way).is_live(tick(now), IDLE)
+    }
+
+    #[test]
+    fn a_pin_is_found_in_every_way_and_one_of_two_is() {
+        let of = |flow: u64| Pin::new(name(flow), real(), true, tick(9)).confirmed(true);
+        for (way, second) in (0..WAYS).flat_map(|way| (0..WAYS).map(move |second| (way, second))) {
+            let set = PinSet::new(std::array::from_fn(|way| of(100 + way as u64)));
+            assert_eq!(set.find(name(7)), WAYS);
+            set.set_pin(way, of(7));
+            assert_eq!(set.find(name(7)), way);
+            set.set_pin(second, of(7));
+            assert!([way, second].contains(&set.find(name(7))));
+        }
     }
 
     fn room(set: &PinSet, now: u64) -> Room {

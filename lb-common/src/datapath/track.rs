@@ -44,10 +44,14 @@ pub fn track<T: Tables>(tracked: Tracked, tables: &mut T) -> Bucket {
     };
     let set = identity as u32 & settings.pin_mask as u32;
     let name = PinName::new(identity, service);
-    let (idle, now) = (settings.idle_ticks as u32, tables.now());
-    let way = tables.find_pin(set, name, now, idle);
+    let idle = settings.idle_ticks as u32;
     let Some(pins) = tables.pins(set) else { return bucket };
-    let pinned = if way < WAYS { Some(pins.pin(way)).filter(|pin| pin.is_of(name)) } else { None };
+    let way = pins.find(name);
+    // After the look at the pins, whose cache miss it need not wait for.
+    let now = tables.now();
+    // Its own, live or not: one that has expired is where the flow is pinned anew.
+    let own = if way < WAYS { Some(pins.pin(way)).filter(|pin| pin.is_of(name)) } else { None };
+    let pinned = own.filter(|pin| pin.is_live(now, idle));
     let mut chosen = bucket;
     let mut confirmed = false;
     if let Some((pin, owner)) = pinned.and_then(|pin| stays(pin, packet, tables)) {
@@ -60,9 +64,9 @@ pub fn track<T: Tables>(tracked: Tracked, tables: &mut T) -> Bucket {
     }
     let Some(real) = chosen.real().filter(|_| packet != Stage::Reports) else { return chosen };
     let pin = Pin::new(name, real, bucket.real() != chosen.real(), now).confirmed(confirmed);
-    if pinned.is_some() {
+    if own.is_some() {
         // Most of the time it is what it was.
-        if pinned != Some(pin) {
+        if own != Some(pin) {
             pins.set_pin(way, pin);
         }
     } else if let Some(way) = tables.room(set, now, idle).way() {

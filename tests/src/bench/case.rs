@@ -4,8 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya_verdict::{PASS, TX};
 use lb_common::abi::Protocol;
+use lb_common::abi::limits::DEFAULT_PINS;
+use lb_common::reason::{Action, Reason};
 
-use crate::fixture::{PORT, UDP_PORT, VIP, VIP_6};
+use crate::fixture::{self, PORT, UDP_PORT, VIP, VIP_6, World};
 use crate::packet::Packet;
 
 /// XDP's verdicts as BPF_PROG_TEST_RUN returns them.
@@ -20,6 +22,57 @@ pub mod aya_verdict {
     pub const REDIRECT: u32 = 4;
 }
 
+/// What a case's frames meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// Few services over a hundred real servers.
+    Plain,
+    /// 512 services, a hundred real servers each.
+    ManyServices,
+    /// The plain one, with every flow pinned and room for so many pins.
+    Tracking {
+        /// A power of two.
+        pins: u32,
+    },
+}
+
+impl Scene {
+    /// What the director is to know.
+    pub fn world(self) -> World {
+        match self {
+            Self::Plain => World::bench(),
+            Self::ManyServices => World::many_services(),
+            Self::Tracking { pins } => World::tracking(pins),
+        }
+    }
+}
+
+/// What is measured, and how to tell that every frame, not only the last, went its way.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject {
+    /// Our pipeline: a program of the bench object, and what it counts every frame as.
+    Pipeline(&'static str, Reason),
+    /// A program of the bench object that counts nothing; its verdict.
+    Bare(&'static str, u32),
+    /// The rival: nearly every frame finds its flow in the table.
+    Rival,
+}
+
+impl Subject {
+    /// XDP's verdict on every frame.
+    pub const fn verdict(self) -> u32 {
+        match self {
+            Self::Pipeline(_, reason) => match reason.action() {
+                Action::Transmit => TX,
+                Action::Pass => PASS,
+                Action::Drop => aya_verdict::DROP,
+            },
+            Self::Bare(_, verdict) => verdict,
+            Self::Rival => TX,
+        }
+    }
+}
+
 /// One row of the bench.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -27,26 +80,38 @@ pub struct Case {
     pub name: &'static str,
     /// How many flows the frames are spread over; a power of two.
     pub flows: u64,
+    /// What the frames meet.
+    pub scene: Scene,
     /// The program in the bench object that it stands beside.
     pub floor: &'static str,
-    /// The program in the bench object that is measured.
-    pub program: &'static str,
+    /// What is measured.
+    pub subject: Subject,
     /// The frame; its source address and port are overwritten for each flow.
     pub frame: Vec<u8>,
-    /// The verdict that every frame must get.
-    pub verdict: u32,
 }
 
 impl Case {
-    fn new(name: &'static str, flows: u64, frame: &[u8], verdict: u32) -> Self {
-        Self { name, flows, floor: "floor_v4", program: "pipeline_v4", frame: frame.to_vec(), verdict }
+    fn new(name: &'static str, flows: u64, frame: &[u8], reason: Reason) -> Self {
+        let subject = Subject::Pipeline("pipeline_v4", reason);
+        Self { name, flows, scene: Scene::Plain, floor: "floor_v4", subject, frame: frame.to_vec() }
+    }
+
+    fn forwarded(name: &'static str, flows: u64, frame: &[u8]) -> Self {
+        Self::new(name, flows, frame, Reason::Forwarded)
     }
 
     fn v6(self) -> Self {
-        Self { floor: "floor_v6", program: "pipeline_v6", ..self }
+        let subject = Subject::Pipeline("pipeline_v6", Reason::Forwarded);
+        Self { floor: "floor_v6", subject, ..self }
+    }
+
+    fn many_services(self) -> Self {
+        let subject = Subject::Pipeline("pipeline_services", Reason::Forwarded);
+        Self { scene: Scene::ManyServices, floor: "floor_services", subject, ..self }
     }
 }
 
+const MANY: u64 = 1 << 16;
 const MILLION: u64 = 1 << 20;
 
 /// All of them.
@@ -62,20 +127,35 @@ pub fn all() -> Vec<Case> {
         Packet::new(Protocol::Tcp, (Ipv6Addr::new(0xfd66, 0, 0, 0, 0, 0, 1, 0).into(), 40_000), (VIP_6, PORT)).bytes();
 
     let mut cases = Vec::new();
-    for flows in [1, 1 << 16, MILLION] {
-        cases.push(Case::new("v4-tcp", flows, &tcp, TX));
-        cases.push(Case::new("v4-udp", flows, &udp, TX));
+    for flows in [1, MANY, MILLION] {
+        cases.push(Case::forwarded("v4-tcp", flows, &tcp));
+        cases.push(Case::forwarded("v4-udp", flows, &udp));
     }
     // As from a flood of SYNs: no flow comes back soon, and none of them takes any memory.
-    cases.push(Case::new("syn-flood", 4 * MILLION, &syn(), TX));
+    cases.push(Case::forwarded("syn-flood", 4 * MILLION, &syn()));
     for flows in [1, MILLION] {
-        cases.push(Case::new("v6-tcp", flows, &tcp_6, TX).v6());
+        cases.push(Case::forwarded("v6-tcp", flows, &tcp_6).v6());
     }
-    for (name, frame) in [("not-ours-arp", arp), ("not-ours-address", elsewhere), ("not-ours-port", other_port)] {
-        cases.push(Case::new(name, 1, &frame, PASS));
+    let service = to(Protocol::Tcp, fixture::many_services_first());
+    for flows in [MANY, MILLION] {
+        cases.push(Case::forwarded("many-services", flows, &service).many_services());
+    }
+    // A set keeps seven flows for good, so there are more pins than flows: else some flows would never be confirmed.
+    for (flows, pins) in [(1, DEFAULT_PINS), (MANY, DEFAULT_PINS), (MILLION, 4 << 20)] {
+        let scene = Scene::Tracking { pins };
+        cases.push(Case { scene, ..Case::forwarded("pin-hit", flows, &tcp) });
+        // The same frames, with a table of its own.
+        cases.push(Case { scene, subject: Subject::Rival, ..Case::forwarded("lru-rival", flows, &tcp) });
+    }
+    for (name, frame, reason) in [
+        ("not-ours-arp", arp, Reason::NotBalanced),
+        ("not-ours-address", elsewhere, Reason::NoService),
+        ("not-ours-port", other_port, Reason::NoService),
+    ] {
+        cases.push(Case::new(name, 1, &frame, reason));
     }
     // What BPF_PROG_TEST_RUN itself costs on this machine: that much of every figure, the floor's too, is not ours.
-    cases.push(Case { program: "pass", ..Case::new("empty-program", 1, &tcp, PASS) });
+    cases.push(Case { subject: Subject::Bare("pass", PASS), ..Case::forwarded("empty-program", 1, &tcp) });
     cases
 }
 

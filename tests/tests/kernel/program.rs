@@ -1,22 +1,11 @@
 //! What the loaded program does to single frames.
 
 use anyhow::Result;
-use aya::programs::{TestRun, TestRunOptions};
 use lb_common::abi::{Mac, Protocol};
 use lb_common::reason::Reason;
-use lb_user::dataplane::Kernel;
 use tests::bench::case::aya_verdict::TX;
-use tests::fixture::{self, CLIENT, DIRECTOR, PORT, VIP, World};
+use tests::fixture::{self, CLIENT, DIRECTOR, PORT, VIP, World, run};
 use tests::packet::Packet;
-
-/// Verdict and frame after one run.
-pub fn run(kernel: &mut Kernel, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
-    let mut out = vec![0; frame.len() + 64];
-    let options = TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::new() };
-    let result = kernel.program("xdirector")?.test_run(options)?;
-    out.truncate(result.data_size_out as usize);
-    Ok((result.return_value, out))
-}
 
 fn segment(port: u16) -> Packet {
     Packet::new(Protocol::Tcp, ("10.0.0.1".parse().expect("an address"), port), (VIP, PORT))

@@ -1,0 +1,3 @@
+//! `cargo xtask measure`: how long changes take, from what the daemon knows to maps in the kernel.
+
+pub mod ring;

@@ -1,0 +1,43 @@
+//! `cargo xtask bench`, `fuzz` and `measure`: programs of the tests crate that load the kernel program.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::process::{become_program, require_root};
+use crate::toolchain::Choice;
+use crate::{build_ebpf, workspace};
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub enum Tool {
+    /// Nanoseconds a packet.
+    Bench,
+    /// Host pipeline against kernel program.
+    Fuzz,
+    /// How long a change takes.
+    Measure,
+}
+
+impl Tool {
+    /// Of the binary in the tests crate.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Bench => "bench",
+            Self::Fuzz => "fuzz",
+            Self::Measure => "measure",
+        }
+    }
+}
+
+/// Builds what is run and becomes it. Nothing but its own output goes to stdout.
+///
+/// # Errors
+/// Not root, or something cannot be built or started.
+pub fn run(choice: Choice, tool: Tool, arguments: &[OsString]) -> Result<()> {
+    require_root(&format!("`cargo xtask {}`", tool.name()))?;
+    build_ebpf::run(choice)?;
+    let mut command = workspace::cargo();
+    command.args(["run", "--release", "--package", "tests", "--bin", tool.name(), "--"]);
+    become_program(command.args(arguments))
+}
