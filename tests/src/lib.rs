@@ -7,3 +7,4 @@ pub mod fuzz;
 pub mod lab;
 pub mod measure;
 pub mod packet;
+pub mod stack;

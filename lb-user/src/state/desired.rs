@@ -472,8 +472,10 @@ fn buckets(
     let mut owners = vec![NOBODY; base.len()];
     ring::owners(&circle.members, base, &usable, &mut owners);
     let keeps_marks = place.in_place && wish.holds.ring(place.range);
+    // Side by side, so that those of a thousand real servers lie in the cache while 65,537 buckets look for theirs.
+    let of: Vec<Bucket> = known.iter().map(|known| known.bucket.unwrap_or(Bucket::EMPTY)).collect();
     let bucket = |(index, (owner, base)): (u32, (&u16, &u16))| {
-        let bucket = known.get(*owner as usize).and_then(|known| known.bucket).unwrap_or(Bucket::EMPTY);
+        let bucket = of.get(*owner as usize).copied().unwrap_or(Bucket::EMPTY);
         let tracked = owner != base
             || keeps_marks && bucket_at(wish.maps, place.range.base + index).is_tracked()
             || place.former.disagree(index, place.range.size, bucket);

@@ -2,14 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Acquire;
 
 use lb_common::abi::limits::SERVICE_SLOTS;
-use lb_common::abi::{Name, RealId, RealInfo, RingRange, ServiceFlags, ServiceId, ServiceInfo, ServiceSlot, Settings};
+use lb_common::abi::{
+    Name, RealId, RealInfo, RingRange, ServiceFlags, ServiceId, ServiceInfo, ServiceSlot, Settings, Value,
+};
 
 use super::words::{read_value, values};
 use super::{family, octets};
 use crate::config::{Ports, Service};
 use crate::dataplane::{Maps, WordMap};
+
+const SLOT_WORDS: usize = ServiceSlot::ZEROS.len();
 
 /// The directory maps, decoded. A new daemon starts from what its predecessor left here, so ids and rings stay.
 #[derive(Clone, Debug, Default)]
@@ -84,11 +91,17 @@ impl Directory {
 }
 
 fn active_slots(maps: &impl Maps) -> Vec<ServiceSlot> {
-    let words = maps.words(WordMap::Services);
     let settings: Settings = read_value(maps.words(WordMap::Settings), 0);
     let first = (settings.active_half as u32 & 1) * SERVICE_SLOTS;
-    let slots = (first..first + SERVICE_SLOTS).map(|index| read_value::<ServiceSlot>(words, index));
-    slots.filter(|slot| slot.tail != 0).collect()
+    taken_slots(maps.words(WordMap::Services), first..first + SERVICE_SLOTS).map(|(_, slot)| slot).collect()
+}
+
+/// The slots among these, by their places in the map, that are taken: one in a hundred at most, so of the others only the
+/// last word is read, which says so.
+pub(super) fn taken_slots(words: &[AtomicU64], places: Range<u32>) -> impl Iterator<Item = (u32, ServiceSlot)> + '_ {
+    let tail = |index: u32| words.get(index as usize * SLOT_WORDS + SLOT_WORDS - 1);
+    let is_taken = move |index: &u32| tail(*index).is_some_and(|tail| tail.load(Acquire) != 0);
+    places.filter(is_taken).map(|index| (index, read_value(words, index)))
 }
 
 fn slot_rings(slots: &[ServiceSlot]) -> Vec<RingRange> {

@@ -91,6 +91,9 @@ impl<'a, M: Maps> FormerRings<'a, M> {
     }
 
     fn any(&self, rings: &[RingRange], bucket: u32, size: u32, is: impl Fn(Bucket) -> bool) -> bool {
+        if rings.is_empty() {
+            return false;
+        }
         let former = |ring: &RingRange, index| bucket_at(self.maps, ring.base + index);
         rings.iter().any(|ring| overlapping(bucket, size, *ring).any(|index| is(former(ring, index))))
     }

@@ -8,7 +8,7 @@
 //! 4. Settings: everything else, then the half, then the version.
 //! 5. Access lists that nobody looks at any more, and entries of ids that are gone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -18,6 +18,7 @@ use lb_common::abi::{
     Access, Bucket, RealId, RealSlot, RingRange, ServiceId, ServiceInfo, ServiceSlot, Settings, Value,
 };
 
+use super::directory::taken_slots;
 use super::{Desired, Directory, read_value};
 use crate::dataplane::{AccessLists, AccessPrefix, CounterId, Maps, WordMap};
 
@@ -217,10 +218,15 @@ fn write_buckets(plan: &mut Plan, desired: &Desired, directory: &Directory, maps
     let before = plan.steps.len();
     for (range, buckets) in &desired.rings {
         let mut moves = false;
-        for (index, bucket) in (range.base as usize..).zip(buckets) {
-            let now = words.get(index).map(|word| Bucket::from_word(word.load(Acquire)));
-            moves |= now.is_some_and(|now| now.real() != bucket.real());
-            plan.write(WordMap::Buckets, words, index, bucket.to_word());
+        let first = range.base as usize;
+        for ((index, bucket), now) in (first..).zip(buckets).zip(words.get(first..).unwrap_or_default()) {
+            let now = Bucket::from_word(now.load(Acquire));
+            // Nearly always.
+            if now == *bucket {
+                continue;
+            }
+            moves |= now.real() != bucket.real();
+            plan.steps.push(Step::Write { map: WordMap::Buckets, index, word: bucket.to_word() });
         }
         // What was there may be the same by chance, if the place is another one.
         let come = |(id, info): &(ServiceId, ServiceInfo)| {
@@ -238,12 +244,14 @@ fn write_slots(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
     /// What says whose slot it is: the key and the service.
     const WHOSE: u64 = 0xffff_ffff_ffff;
     let words = maps.words(WordMap::Services);
-    let wanted: HashMap<u32, ServiceSlot> = desired.slots.iter().copied().collect();
     let half = desired.settings.active_half as u32 & 1;
-    for slot in 0..SERVICE_SLOTS {
-        let index = half * SERVICE_SLOTS + slot;
+    let taken = taken_slots(words, half * SERVICE_SLOTS..(half + 1) * SERVICE_SLOTS);
+    // By slot, so that they are gone through in the order of the map.
+    let mut wanted: BTreeMap<u32, Option<ServiceSlot>> = taken.map(|(index, _)| (index, None)).collect();
+    wanted.extend(desired.slots.iter().map(|(slot, wanted)| (half * SERVICE_SLOTS + slot, Some(*wanted))));
+    for (index, wanted) in wanted {
         let now: ServiceSlot = read_value(words, index);
-        let wanted = wanted.get(&slot).copied().unwrap_or(ServiceSlot { tail: 0, ..now });
+        let wanted = wanted.unwrap_or(ServiceSlot { tail: 0, ..now });
         let tail = |word| Step::Write { map: WordMap::Services, index: index as usize * (TAIL + 1) + TAIL, word };
         let replaced = now.tail != 0 && (now.tail & WHOSE, now.vip) != (wanted.tail & WHOSE, wanted.vip);
         if replaced {

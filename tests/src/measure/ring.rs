@@ -19,6 +19,9 @@ pub const BUCKETS: u32 = 65_537;
 /// Its real servers.
 pub const REALS: u16 = 1000;
 
+/// The name of the change that makes a new ring.
+pub const REBUILT: &str = "rebuilt";
+
 /// What a change of the ring took.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Timing {
@@ -53,7 +56,7 @@ pub fn measure(rounds: u32) -> Result<Vec<Timing>> {
         up.push(bed.set_health(&mut world, lost, Health::Up)?);
         bed.settle(&world)?;
     }
-    let names = ["rebuilt", "one down, ring new", "one up, ring new", "one down", "one up"];
+    let names = [REBUILT, "one down, ring new", "one up, ring new", "one down", "one up"];
     names.into_iter().zip(times).map(|(name, all)| timing(name, all)).collect()
 }
 

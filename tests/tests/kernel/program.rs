@@ -6,6 +6,7 @@ use lb_common::reason::Reason;
 use tests::bench::case::aya_verdict::TX;
 use tests::fixture::{self, CLIENT, DIRECTOR, PORT, VIP, World, run};
 use tests::packet::Packet;
+use tests::stack::Functions;
 
 fn segment(port: u16) -> Packet {
     Packet::new(Protocol::Tcp, ("10.0.0.1".parse().expect("an address"), port), (VIP, PORT))
@@ -55,5 +56,20 @@ fn the_program_stays_within_its_budget() -> Result<()> {
     println!("verified instructions: {verified}, JIT bytes: {jited}");
     assert!((1..=80_000).contains(&verified), "the verifier walked {verified} instructions, budget 80000");
     assert!((1..=18_432).contains(&jited), "{jited} bytes of machine code, budget 18432");
+    Ok(())
+}
+
+/// The kernel's limit is 512 bytes, and with every frame rounded up to 32, as kernels do that have no JIT or are old, nothing
+/// is left of it: who adds to a frame has to take away elsewhere.
+#[test]
+fn the_program_stays_within_its_stack() -> Result<()> {
+    let functions = Functions::read(&fixture::program_object()?)?;
+    for (name, function) in &functions.0 {
+        println!("{name}: {} bytes, calls {:?}", function.bytes, function.calls);
+    }
+    let (bytes, chain) = functions.deepest("xdirector")?;
+    println!("{bytes} bytes: {}", chain.join(" -> "));
+    assert!(chain.len() > 1, "no call was found");
+    assert!(bytes <= 512, "{bytes} bytes of stack, the kernel takes 512");
     Ok(())
 }
