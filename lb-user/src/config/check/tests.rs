@@ -155,6 +155,37 @@ fn each_mistake_in_a_check_is_named_with_its_cure() {
 }
 
 #[test]
+fn the_port_is_that_of_the_services_that_speak_the_protocol() {
+    let dns = "type = \"dns\", name = \"a\"";
+    let udp = file(dns).replace("\"tcp\"", "\"udp\"");
+    let port =
+        |text: &str| Config::parse("x.toml", text).map(|parsed| parsed.config.pools[0].check.clone().map(|c| c.port));
+    assert_eq!(port(&udp), Ok(Some(3306)));
+    let both = format!("{udp}[[service]]\nvip = \"10.0.0.100\"\nport = 53\nprotocol = \"tcp\"\npool = \"p\"\n");
+    assert_eq!(port(&both), Ok(Some(3306)));
+    assert_eq!(port(&both.replace(dns, "type = \"tcp\"")), Ok(Some(53)));
+    // A script is only told the port, if there is one.
+    assert_eq!(port(&both.replace(dns, "type = \"script\", command = [\"/bin/sh\"]")), Ok(Some(0)));
+    let two = both.replace("\"tcp\"", "\"udp\"");
+    let error = port(&two).expect_err("two ports").to_string();
+    assert!(error.contains("pool.p.check needs a `port`: the UDP services of the pool differ in port"), "{error}");
+}
+
+/// Each block of TOML in the documentation is a check.
+#[test]
+fn every_example_in_the_documentation_is_a_good_check() {
+    let ca = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/check/tests/ca.pem");
+    let text = include_str!("../../../../docs/health.md").replace("/etc/xdirector/ca.pem", &ca.display().to_string());
+    let blocks: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 10, "{} blocks", blocks.len());
+    for block in blocks {
+        let file = file("").replace("check = {  }\n", block);
+        let parsed = Config::parse("docs/health.md", &file).unwrap_or_else(|errors| panic!("{block}{errors}"));
+        assert!(parsed.config.pools[0].check.is_some(), "{block}");
+    }
+}
+
+#[test]
 fn a_program_that_is_not_there_is_a_warning() {
     let Parsed { warnings, .. } = parse("type = \"script\", command = [\"/nowhere/check\"]").expect("only a warning");
     assert_eq!(warnings[0].to_string(), "x.toml:4: /nowhere/check is no program that can be run here");

@@ -131,7 +131,16 @@ fn role(read_only: Value) -> Result<MysqlRole, ProbeFailure> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_greeting_makes_it_panic(first in prop::sample::select(vec![0, 9, 10, 255]), rest in prop::collection::vec(any::<u8>(), 0..20)) {
+            let _ = judge_greeting(&[vec![first], rest].concat());
+        }
+    }
 
     #[test]
     fn a_greeting_is_protocol_10_and_anything_else_is_named() {
