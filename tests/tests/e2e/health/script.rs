@@ -44,10 +44,10 @@ fn a_script_is_told_what_to_check_and_nothing_else() -> Result<()> {
     ward.is_down(&format!("{}, user = \"nobody\"", shell(root)), "status 1: 65534 65534")
 }
 
-/// A check whose script starts another program, says who they are in a file, and waits for ever.
+/// A check whose script starts another program, says who they are in a file, and waits for longer than any test.
 fn endless(ward: &Ward) -> (PathBuf, String) {
     let file = ward.lab.directory().join("pids");
-    let script = format!("sleep 1000 & echo $$ $! > {}; wait", file.display());
+    let script = format!("sleep 100 & echo $$ $! > {}; wait", file.display());
     (file, shell(&script))
 }
 
