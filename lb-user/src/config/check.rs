@@ -68,7 +68,7 @@ pub struct Http {
     pub method: Method,
     /// Path and query, from its `/` on; visible ASCII only.
     pub path: String,
-    /// The header Host; `None`: address and port.
+    /// The header Host; `None`: the address, and the port if it is not the usual one.
     pub host: Option<String>,
     /// The statuses that are a success.
     pub status: StatusCodes,

@@ -82,6 +82,17 @@ impl<'k, 'r> Keys<'k, 'r> {
         visible.then_some(text)
     }
 
+    /// A text that stands for bytes.
+    pub fn ascii(&mut self, key: &'static str) -> Option<Spanned<String>> {
+        let text = self.text(key)?;
+        if !text.get_ref().is_ascii() {
+            let cure = "in double quotes \\xff is a character to TOML, and not a byte; write it in single quotes";
+            self.bad(key, text.span(), format!("has a character outside ASCII: {cure}"));
+            return None;
+        }
+        Some(text)
+    }
+
     pub fn flag(&mut self, key: &'static str, default: bool) -> bool {
         self.take_as(key, "true or false", Value::as_bool).map_or(default, Spanned::into_inner)
     }
@@ -112,12 +123,13 @@ impl<'k, 'r> Keys<'k, 'r> {
         found
     }
 
-    pub fn pattern(
+    /// A regular expression.
+    pub fn pattern_of(
         &mut self,
         key: &'static str,
+        text: &Spanned<String>,
         of: impl Fn(&str) -> Result<Pattern, regex::Error>,
     ) -> Option<Pattern> {
-        let text = self.text(key)?;
         match of(text.get_ref()) {
             Ok(pattern) => Some(pattern),
             Err(error) => {

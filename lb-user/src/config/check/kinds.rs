@@ -44,7 +44,7 @@ fn request(keys: &mut Keys<'_, '_>, tls: Option<Tls>) -> Http {
         path: path(keys),
         host: keys.word("host").map(Spanned::into_inner),
         status: status(keys),
-        body: keys.pattern("expect_body", Pattern::text),
+        body: keys.text("expect_body").and_then(|text| keys.pattern_of("expect_body", &text, Pattern::text)),
     };
     if http.method == Method::Head && http.body.is_some() {
         keys.error("an answer to HEAD has no body for `expect_body`; use method = \"GET\"");
@@ -168,7 +168,7 @@ fn rcode(keys: &mut Keys<'_, '_>) -> ResponseCode {
 /// The name of an answer's code, as it is written in `expect_rcode` where that can name it.
 pub fn rcode_name(rcode: ResponseCode) -> String {
     let known = RCODES.iter().find(|(_, known)| *known == rcode);
-    known.map_or_else(|| format!("{:?}", u16::from(rcode)), |(name, _)| (*name).into())
+    known.map_or_else(|| format!("code {}", u16::from(rcode)), |(name, _)| (*name).into())
 }
 
 pub fn udp(keys: &mut Keys<'_, '_>) -> CheckKind {
@@ -186,11 +186,14 @@ pub fn udp(keys: &mut Keys<'_, '_>) -> CheckKind {
     if payload.len() > LONGEST_PAYLOAD {
         keys.error(format!("the payload has {} bytes; a datagram takes {LONGEST_PAYLOAD}", payload.len()));
     }
-    CheckKind::Udp(Udp { payload, expect: keys.pattern("expect", Pattern::bytes) })
+    let expect = keys.ascii("expect").and_then(|text| keys.pattern_of("expect", &text, Pattern::bytes));
+    CheckKind::Udp(Udp { payload, expect })
 }
 
+/// `None` if it is not there; what is there and wrong is in the report.
 fn bytes(keys: &mut Keys<'_, '_>, key: &'static str) -> Option<Vec<u8>> {
-    let text = keys.text(key)?;
+    let is_there = keys.has(key);
+    let Some(text) = keys.ascii(key) else { return is_there.then(Vec::new) };
     let bytes = unescape(text.get_ref());
     if bytes.is_none() {
         keys.bad(key, text.span(), r"has an escape that is none of \xNN, \n, \r, \t, \0 and \\");
@@ -199,7 +202,8 @@ fn bytes(keys: &mut Keys<'_, '_>, key: &'static str) -> Option<Vec<u8>> {
 }
 
 fn hex(keys: &mut Keys<'_, '_>) -> Option<Vec<u8>> {
-    let text = keys.text("payload_hex")?;
+    let is_there = keys.has("payload_hex");
+    let Some(text) = keys.text("payload_hex") else { return is_there.then(Vec::new) };
     let bytes = unhex(text.get_ref());
     if bytes.is_none() {
         keys.bad("payload_hex", text.span(), "must be pairs of hexadecimal digits, as in \"00 ff 1a\"");

@@ -137,6 +137,18 @@ fn each_mistake_in_a_check_is_named_with_its_cure() {
             "type = \"udp\", port = 53, payload_hex = \"0\"",
             "pool.p.check.payload_hex must be pairs of hexadecimal digits",
         ),
+        (
+            "type = \"udp\", port = 53, payload = \"\\xff\"",
+            "pool.p.check.payload has a character outside ASCII: in double",
+        ),
+        (
+            "type = \"udp\", port = 53, payload = 'a', expect = \"\\xff\"",
+            "pool.p.check.expect has a character outside ASCII",
+        ),
+        (
+            "type = \"udp\", port = 53, payload = 'a', expect = '('",
+            "pool.p.check.expect is no regular expression: unclosed",
+        ),
         ("type = \"script\"", "pool.p.check.command is missing; write a program"),
         ("type = \"script\", command = []", "pool.p.check.command must begin with an absolute path"),
         ("type = \"script\", command = \"/bin/true\"", "pool.p.check.command must be a list of texts"),
@@ -151,6 +163,49 @@ fn each_mistake_in_a_check_is_named_with_its_cure() {
         let error = parse(written).expect_err(written).to_string();
         assert!(error.contains(expected), "{written}\n  says:     {error}\n  expected: {expected}");
         assert!(error.lines().all(|line| line.starts_with("x.toml:4: ")), "{error}");
+        assert_eq!(error.lines().count(), 1, "one mistake, and more than one error: {error}");
+    }
+}
+
+#[test]
+fn the_port_is_that_of_the_services_that_speak_the_protocol() {
+    let dns = "type = \"dns\", name = \"a\"";
+    let udp = file(dns).replace("\"tcp\"", "\"udp\"");
+    let port =
+        |text: &str| Config::parse("x.toml", text).map(|parsed| parsed.config.pools[0].check.clone().map(|c| c.port));
+    assert_eq!(port(&udp), Ok(Some(3306)));
+    let both = format!("{udp}[[service]]\nvip = \"10.0.0.100\"\nport = 53\nprotocol = \"tcp\"\npool = \"p\"\n");
+    assert_eq!(port(&both), Ok(Some(3306)));
+    assert_eq!(port(&both.replace(dns, "type = \"tcp\"")), Ok(Some(53)));
+    // A script is only told the port, if there is one.
+    assert_eq!(port(&both.replace(dns, "type = \"script\", command = [\"/bin/sh\"]")), Ok(Some(0)));
+    let two = both.replace("\"tcp\"", "\"udp\"");
+    let error = port(&two).expect_err("two ports").to_string();
+    assert!(error.contains("pool.p.check needs a `port`: the UDP services of the pool differ in port"), "{error}");
+}
+
+#[test]
+fn a_check_can_be_a_section_of_its_own() {
+    let line = "check = { type = \"http\", path = \"/a\" }\n";
+    let section = "[pool.p.check]\ntype = \"http\"\npath = \"/a\"\n";
+    let inline = file("type = \"http\", path = \"/a\"");
+    let config = |text: &str| Config::parse("x.toml", text).map(|parsed| parsed.config);
+    assert_eq!(config(&inline.replace(line, section)), config(&inline));
+    let error = config(&inline.replace(line, &section.replace("path", "paht"))).expect_err("a slip").to_string();
+    assert_eq!(error, "x.toml:6: a check of type \"http\" has no key `paht`; did you mean `path`?");
+}
+
+/// Each block of TOML in the documentation is a check.
+#[test]
+fn every_example_in_the_documentation_is_a_good_check() {
+    let ca = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/check/tests/ca.pem");
+    let text = include_str!("../../../../docs/health.md").replace("/etc/xdirector/ca.pem", &ca.display().to_string());
+    let blocks: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 10, "{} blocks", blocks.len());
+    for block in blocks {
+        let file = file("").replace("check = {  }\n", block);
+        let parsed = Config::parse("docs/health.md", &file).unwrap_or_else(|errors| panic!("{block}{errors}"));
+        assert!(parsed.config.pools[0].check.is_some(), "{block}");
     }
 }
 

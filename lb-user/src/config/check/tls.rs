@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -127,6 +127,8 @@ fn client(made_of: &MadeOf) -> Result<ClientConfig, String> {
                 .map_err(|error| format!("`client_cert` and `client_key` do not fit each other: {error}"))?
         }
     };
+    // A resumed session would not look at the certificate again.
+    client.resumption = Resumption::disabled();
     client.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(client)
 }

@@ -60,7 +60,16 @@ fn percent(word: &str) -> Result<Option<u16>, ProbeFailure> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in ".{0,40}|[0-9%,#a-z ]{0,20}") {
+            let _ = understand(&line);
+        }
+    }
 
     #[test]
     fn words_mean_what_haproxy_takes_them_for() {

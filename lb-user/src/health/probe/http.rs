@@ -1,6 +1,6 @@
 //! HTTP and HTTPS: one request on a connection of its own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
@@ -71,7 +71,7 @@ fn request(http: &Http, target: SocketAddr) -> Result<Request<Empty<Bytes>>, Pro
         Method::Get => hyper::Method::GET,
         Method::Head => hyper::Method::HEAD,
     };
-    let host = http.host.clone().unwrap_or_else(|| target.to_string());
+    let host = http.host.clone().unwrap_or_else(|| host(http, target));
     Request::builder()
         .method(method)
         .uri(&http.path)
@@ -81,6 +81,16 @@ fn request(http: &Http, target: SocketAddr) -> Result<Request<Empty<Bytes>>, Pro
         .header(header::CONNECTION, "close")
         .body(Empty::new())
         .map_err(|error| ProbeFailure::wrong(format!("the request cannot be made: {error}")))
+}
+
+/// RFC 9112, section 3.2: without the port if it is the scheme's own.
+fn host(http: &Http, target: SocketAddr) -> String {
+    let usual = if http.tls.is_some() { 443 } else { 80 };
+    match target.ip() {
+        _ if target.port() != usual => target.to_string(),
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
 }
 
 fn no_answer(error: hyper::Error) -> ProbeFailure {

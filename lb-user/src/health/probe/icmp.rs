@@ -33,7 +33,7 @@ pub async fn probe(target: IpAddr, deadline: Deadline) -> Result<(), ProbeFailur
     let types = if target.is_ipv4() { V4 } else { V6 };
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let request = echo(types, number);
-    let failed = |error| ProbeFailure::from_io("sending an echo request", error);
+    let failed = |error| ProbeFailure::from_io("opening an ICMP socket (it takes CAP_NET_RAW)", error);
     let (socket, is_raw) = open(target).map_err(failed)?;
     // SAFETY: the socket stays open until it is dropped, which `AsyncFd` does only after it has left the poller.
     let socket = unsafe { AsyncFd::register(socket) }.map_err(|error| failed(error.into()))?;

@@ -100,17 +100,10 @@ fn name(error: Error) -> ProbeFailure {
 }
 
 async fn ask(mysql: &Mysql, connection: &mut Conn) -> Result<(), ProbeFailure> {
-    let role = match mysql.role {
-        MysqlRole::Any => {
-            connection.ping().await.map_err(name)?;
-            MysqlRole::Any
-        }
-        _ => {
-            let read_only = connection.query_first("SELECT @@global.read_only").await.map_err(name)?;
-            role(read_only.unwrap_or(Value::NULL))?
-        }
-    };
-    if role != mysql.role {
+    // Asked whatever the role: a server may let us in and yet answer no query.
+    let read_only = connection.query_first("SELECT @@global.read_only").await.map_err(name)?;
+    let role = role(read_only.unwrap_or(Value::NULL))?;
+    if mysql.role != MysqlRole::Any && mysql.role != role {
         let read_only = if role == MysqlRole::Primary { "off" } else { "on" };
         return Err(ProbeFailure::wrong(format!("read_only is {read_only}, expected a {}", mysql.role)));
     }
@@ -131,7 +124,16 @@ fn role(read_only: Value) -> Result<MysqlRole, ProbeFailure> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_greeting_makes_it_panic(first in prop::sample::select(vec![0, 9, 10, 255]), rest in prop::collection::vec(any::<u8>(), 0..20)) {
+            let _ = judge_greeting(&[vec![first], rest].concat());
+        }
+    }
 
     #[test]
     fn a_greeting_is_protocol_10_and_anything_else_is_named() {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::deadline::Deadline;
@@ -58,7 +58,7 @@ fn command(words: &[&str]) -> Vec<u8> {
     bytes
 }
 
-async fn reply(stream: &mut BufReader<TcpStream>) -> io::Result<Reply> {
+async fn reply(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Reply> {
     let line = tcp::read_line(stream, LINE).await?;
     let line = String::from_utf8_lossy(&line);
     let odd = || io::Error::other(format!("\"{}\" is no answer of Redis", line.escape_default()));
@@ -103,6 +103,27 @@ mod tests {
     #[test]
     fn a_command_is_an_array_of_bulk_strings() {
         assert_eq!(command(&["AUTH", "pä"]), "*2\r\n$4\r\nAUTH\r\n$3\r\npä\r\n".as_bytes());
+    }
+
+    #[tokio::test]
+    async fn a_reply_is_a_line_or_a_text_of_a_known_length() {
+        let rows: [(&[u8], Result<Reply, &str>); 8] = [
+            (b"+PONG\r\n", Ok(Reply::Text("PONG".into()))),
+            (b"-LOADING wait\r\n", Ok(Reply::Error("LOADING wait".into()))),
+            (b"$4\r\na\r\nb\r\n", Ok(Reply::Text("a\r\nb".into()))),
+            (b"$4\r\na", Err("early eof")),
+            (b"$-1\r\n", Err("\"$-1\" is no answer of Redis")),
+            (b"$99999999999\r\n", Err("\"$99999999999\" is no answer of Redis")),
+            (b"\xff\r\n", Err("\"\\u{fffd}\" is no answer of Redis")),
+            (b"", Err("unexpected end of file")),
+        ];
+        for (mut bytes, expected) in rows {
+            let said = reply(&mut bytes).await.map_err(|error| error.to_string());
+            assert_eq!(said, expected.map_err(String::from));
+        }
+        let long = vec![b'x'; LINE + 9];
+        let error = reply(&mut long.as_slice()).await.expect_err("it is too long");
+        assert_eq!(error.to_string(), "a line of more than 4096 bytes");
     }
 
     #[test]

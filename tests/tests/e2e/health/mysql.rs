@@ -120,7 +120,7 @@ fn what_is_not_mysql_is_named() -> Result<()> {
     let ward = Ward::new(1)?;
     stub::with(&ward.lab.reals[0], 3306, b"220 mail ESMTP\r\n", || {
         ward.is_down(&mysql(""), "what greets with \"220 \" is no MySQL server")?;
-        ward.is_down(&mysql(", user = \"a\", timeout = \"500ms\""), "")
+        ward.is_down(&mysql(", user = \"a\", timeout = \"500ms\""), "no answer within 500ms, while logging in")
     })?;
     stub::with(&ward.lab.reals[0], 3306, b"", || {
         let silence = "no answer within 300ms, while waiting for the greeting";

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use lb_user::health::{Answer, Weight};
 use tests::lab::{in_v6, real_address};
 
-use super::{Ward, stub};
+use super::{SOON, Ward, ask_from_here, check, stub};
 
 #[test]
 fn a_machine_that_is_there_echoes_and_one_that_is_not_does_not() -> Result<()> {
@@ -22,6 +22,37 @@ fn a_machine_that_is_there_echoes_and_one_that_is_not_does_not() -> Result<()> {
     ward.lab.director.ip(&format!("route add unreachable {nowhere}/32"))?;
     let failure = ward.ask_at(nowhere, "type = \"icmp\"")?;
     ensure!(failure.as_ref().is_err_and(|failure| failure.contains("unreachable")), "{failure:?}");
+    Ok(())
+}
+
+#[test]
+fn a_daemon_without_the_right_to_raw_sockets_pings_as_a_user_may() -> Result<()> {
+    let ward = Ward::new(1)?;
+    ward.lab.director.sysctl("net/ipv4/ping_group_range", "0 0")?;
+    let check = check("type = \"icmp\"")?;
+    let outcomes = ward.lab.director.enter(|| {
+        drop_raw_sockets()?;
+        let ask = |address| ask_from_here(&check, address, SOON);
+        Ok([ask(real_address(1).into())?, ask(in_v6(real_address(1)).into())?])
+    })?;
+    ensure!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    Ok(())
+}
+
+/// Takes CAP_NET_RAW from the calling thread, and from no other.
+fn drop_raw_sockets() -> Result<()> {
+    const CAP_NET_RAW: u32 = 13;
+    // capability.h: the version of the interface that has 64 bits, and 0 for the calling thread.
+    let header = [0x2008_0522_u32, 0];
+    // Effective, permitted, inheritable: the lower halves, then the upper ones.
+    let mut sets = [0_u32; 6];
+    // SAFETY: the kernel writes two sets of three words, which is what there is.
+    let read = unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) };
+    ensure!(read == 0, "capget: {}", std::io::Error::last_os_error());
+    sets[0] &= !(1 << CAP_NET_RAW);
+    // SAFETY: as above, and it only reads.
+    let written = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) };
+    ensure!(written == 0, "capset: {}", std::io::Error::last_os_error());
     Ok(())
 }
 

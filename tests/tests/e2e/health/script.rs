@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lb_user::health::{Answer, Weight};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use tests::lab::eventually;
+use tests::lab::{eventually, real_address};
 
-use super::{SOON, Ward};
+use super::{SOON, Ward, ask_from_here, check};
 
 fn shell(script: &str) -> String {
     format!("type = \"script\", command = [\"/bin/sh\", \"-c\", '''{script}''']")
@@ -43,20 +44,36 @@ fn a_script_is_told_what_to_check_and_nothing_else() -> Result<()> {
     ward.is_down(&format!("{}, user = \"nobody\"", shell(root)), "status 1: 65534 65534")
 }
 
+/// A check whose script starts another program, says who they are in a file, and waits for longer than any test.
+fn endless(ward: &Ward) -> (PathBuf, String) {
+    let file = ward.lab.directory().join("pids");
+    let script = format!("sleep 100 & echo $$ $! > {}; wait", file.display());
+    (file, shell(&script))
+}
+
+fn end_before_long(pids: &str) -> Result<()> {
+    let pids: Vec<i32> = pids.split_whitespace().map(|pid| pid.parse().context("a pid")).collect::<Result<_>>()?;
+    ensure!(pids.len() == 2, "{pids:?}");
+    pids.into_iter().try_for_each(|pid| eventually(SOON, "the process is gone", || Ok(is_gone(pid)?.then_some(()))))
+}
+
 #[test]
 fn a_script_that_takes_too_long_is_killed_with_all_that_it_started() -> Result<()> {
     let ward = Ward::new(1)?;
-    let file: PathBuf = ward.lab.directory().join("pids");
-    let script = format!("sleep 1000 & echo $$ $! > {}; wait", file.display());
-    let check = format!("{}, timeout = \"500ms\"", shell(&script));
-    ward.is_down(&check, "no answer within 500ms, while waiting for the script to end")?;
-    let text = fs::read_to_string(&file)?;
-    let pids: Vec<i32> = text.split_whitespace().map(|pid| pid.parse().context("a pid")).collect::<Result<_>>()?;
-    ensure!(pids.len() == 2, "{text}");
-    for pid in pids {
-        eventually(SOON, "the process is gone", || Ok(is_gone(pid)?.then_some(())))?;
-    }
-    Ok(())
+    let (file, check) = endless(&ward);
+    let too_long = "no answer within 500ms, while waiting for the script to end";
+    ward.is_down(&format!("{check}, timeout = \"500ms\""), too_long)?;
+    end_before_long(&fs::read_to_string(&file)?)
+}
+
+#[test]
+fn a_script_that_is_not_waited_for_any_more_is_killed_too() -> Result<()> {
+    let ward = Ward::new(1)?;
+    let (file, written) = endless(&ward);
+    let check = check(&format!("{written}, timeout = \"1m\""))?;
+    let outcome = ask_from_here(&check, real_address(1).into(), Duration::from_millis(500))?;
+    ensure!(outcome == Err("given up".into()), "{outcome:?}");
+    end_before_long(&fs::read_to_string(&file)?)
 }
 
 /// Ended at least: the shell's child is left to init, which may take its time.
