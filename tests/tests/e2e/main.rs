@@ -3,4 +3,5 @@
 mod failure;
 mod operation;
 mod scene;
+mod services;
 mod traffic;
