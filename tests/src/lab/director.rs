@@ -1,5 +1,6 @@
 //! xdirector itself, in the lab.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -8,10 +9,49 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::{INTERFACE, Lab, Process, eventually, output, write_file};
+use super::{INTERFACE, Lab, Namespace, Process, eventually, output, write_file};
 
 /// How long anything that a daemon does at once may take on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
+
+/// The name of the director that every lab has.
+pub const FIRST: &str = "director";
+
+/// A machine that a director runs on, and what of `[director]` is its own.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// The machine.
+    pub machine: Namespace,
+    /// Tells its files and pins from those of another.
+    pub name: String,
+    /// `interfaces`
+    pub interfaces: Vec<&'static str>,
+    /// `peers`
+    pub peers: Vec<IpAddr>,
+}
+
+impl Seat {
+    /// That of the director that every lab has.
+    pub fn first(lab: &Lab) -> Self {
+        Self { machine: lab.director.clone(), name: FIRST.into(), interfaces: vec![INTERFACE], peers: Vec::new() }
+    }
+
+    fn write(&self, lab: &Lab, rest: &str) -> Result<PathBuf> {
+        let Self { name, interfaces, peers, .. } = self;
+        let pin_dir = lab.pin_dir_of(name);
+        let peers: Vec<String> = peers.iter().map(IpAddr::to_string).collect();
+        let text = format!(
+            "[director]\ninterfaces = {interfaces:?}\nhash_seed = \"6f1d0c2b9a7e4d35\"\npeers = {peers:?}\npin_dir = {pin_dir:?}\n\n{rest}"
+        );
+        write_file(lab.directory(), &format!("x{name}.toml"), &text)
+    }
+
+    fn spawn(&self, lab: &Lab, config: &Path, number: u32) -> Result<Process> {
+        let (binary, config) = (binary(), config.to_string_lossy().into_owned());
+        let binary = binary.to_str().context("the path of the binary is not text")?;
+        lab.spawn(&self.machine, &format!("{}{number}", self.name), binary, &["run", "--config", &config])
+    }
+}
 
 /// A running daemon with its config file.
 #[derive(Debug)]
@@ -20,6 +60,7 @@ pub struct Director {
     pub process: Process,
     /// Its config file.
     pub config: PathBuf,
+    seat: Seat,
     number: u32,
 }
 
@@ -35,9 +76,17 @@ impl Director {
     /// # Errors
     /// If it does not get ready; quotes its log.
     pub fn start(lab: &Lab, rest: &str) -> Result<Self> {
-        let config = write_file(lab.directory(), "xdirector.toml", &file(lab, rest))?;
-        let process = spawn(lab, &config, 0)?;
-        let mut director = Self { process, config, number: 0 };
+        Self::start_on(lab, Seat::first(lab), rest)
+    }
+
+    /// The same on any machine.
+    ///
+    /// # Errors
+    /// If it does not get ready; quotes its log.
+    pub fn start_on(lab: &Lab, seat: Seat, rest: &str) -> Result<Self> {
+        let config = seat.write(lab, rest)?;
+        let process = seat.spawn(lab, &config, 0)?;
+        let mut director = Self { process, config, seat, number: 0 };
         director.process.wait_for("ready", SOON)?;
         Ok(director)
     }
@@ -48,7 +97,7 @@ impl Director {
     /// If it does not get ready; quotes its log.
     pub fn start_again(&mut self, lab: &Lab) -> Result<()> {
         self.number += 1;
-        self.process = spawn(lab, &self.config, self.number)?;
+        self.process = self.seat.spawn(lab, &self.config, self.number)?;
         self.process.wait_for("ready", SOON)
     }
 
@@ -58,7 +107,7 @@ impl Director {
     /// If it says neither.
     pub fn reload(&mut self, lab: &Lab, rest: &str) -> Result<()> {
         let outcomes = |log: &str| log.matches("reloaded ").count() + log.matches("reload refused").count();
-        write_file(lab.directory(), "xdirector.toml", &file(lab, rest))?;
+        self.seat.write(lab, rest)?;
         let before = outcomes(&self.process.log());
         self.process.signal(Signal::SIGHUP)?;
         let ended = || Ok((outcomes(&self.process.log()) > before).then_some(()));
@@ -111,18 +160,4 @@ impl Director {
         let row = reasons.iter().find(|row| row["name"] == name);
         row.and_then(|row| row["packets"].as_u64()).with_context(|| format!("the stats have no reason {name}"))
     }
-}
-
-fn spawn(lab: &Lab, config: &Path, number: u32) -> Result<Process> {
-    let (binary, config) = (binary(), config.to_string_lossy().into_owned());
-    let binary = binary.to_str().context("the path of the binary is not text")?;
-    lab.spawn(&lab.director, &format!("director{number}"), binary, &["run", "--config", &config])
-}
-
-fn file(lab: &Lab, rest: &str) -> String {
-    let pin_dir = lab.pin_dir();
-    format!(
-        "[director]\ninterfaces = [\"{INTERFACE}\"]\nhash_seed = \"6f1d0c2b9a7e4d35\"\npin_dir = \"{}\"\n\n{rest}",
-        pin_dir.display()
-    )
 }

@@ -2,9 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
+};
+use nix::sys::time::TimeVal;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -39,6 +44,25 @@ impl Connection {
     pub fn open(address: impl Into<IpAddr>, port: u16) -> Result<Self> {
         let stream =
             TcpStream::connect_timeout(&SocketAddr::new(address.into(), port), PATIENCE).context("cannot connect")?;
+        Self::over(stream)
+    }
+
+    /// The same, from one of the client's addresses.
+    ///
+    /// # Errors
+    /// If nobody answers within two seconds, or the client does not have the address.
+    pub fn open_from(source: IpAddr, address: impl Into<IpAddr>, port: u16) -> Result<Self> {
+        let family = if source.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let stream = TcpStream::from(socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?);
+        let storage = |address, port| SockaddrStorage::from(SocketAddr::new(address, port));
+        bind(stream.as_raw_fd(), &storage(source, 0)).with_context(|| format!("cannot bind to {source}"))?;
+        // It is the limit of a connect too.
+        setsockopt(&stream, sockopt::SendTimeout, &TimeVal::new(PATIENCE.as_secs().try_into()?, 0))?;
+        connect(stream.as_raw_fd(), &storage(address.into(), port)).context("cannot connect")?;
+        Self::over(stream)
+    }
+
+    fn over(stream: TcpStream) -> Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(stream) })
@@ -80,4 +104,12 @@ impl Connection {
 /// As [`Connection::open`] and [`Connection::ask`].
 pub fn fetch(address: impl Into<IpAddr>, port: u16, path: &str) -> Result<Response> {
     Connection::open(address, port)?.ask(path)
+}
+
+/// The same, from one of the client's addresses.
+///
+/// # Errors
+/// As [`Connection::open_from`] and [`Connection::ask`].
+pub fn fetch_from(source: IpAddr, address: impl Into<IpAddr>, port: u16, path: &str) -> Result<Response> {
+    Connection::open_from(source, address, port)?.ask(path)
 }

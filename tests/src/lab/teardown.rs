@@ -150,9 +150,13 @@ fn remove_pins(dir: &Path) -> Result<()> {
     if !dir.exists() {
         return Ok(());
     }
-    dataplane::detach(&dir.join("director"))?;
     for entry in fs::read_dir(dir)? {
-        fs::remove_file(entry?.path())?;
+        let entry = entry?;
+        // What a director has pinned is in a directory of its own.
+        match entry.file_type()?.is_dir() {
+            true => dataplane::detach(&entry.path()).map(drop)?,
+            false => fs::remove_file(entry.path())?,
+        }
     }
     fs::remove_dir(dir).with_context(|| format!("cannot remove {}", dir.display()))
 }

@@ -56,9 +56,17 @@ pub fn echo(machine: &Namespace, address: impl Into<IpAddr>, port: u16, name: &s
 pub fn ask(address: impl Into<IpAddr>, port: u16, text: &str) -> Result<String> {
     let address = address.into();
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0))?;
+    ask_from(any, address, port, text)
+}
+
+/// The same, from one of the client's addresses.
+///
+/// # Errors
+/// If no answer comes within two seconds, or the client does not have the address.
+pub fn ask_from(source: IpAddr, address: impl Into<IpAddr>, port: u16, text: &str) -> Result<String> {
+    let socket = UdpSocket::bind((source, 0)).with_context(|| format!("cannot bind to {source}"))?;
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-    socket.connect((address, port))?;
+    socket.connect((address.into(), port))?;
     socket.send(text.as_bytes())?;
     let mut buffer = [0; 65_536];
     let length = socket.recv(&mut buffer).context("no answer")?;

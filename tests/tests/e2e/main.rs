@@ -5,4 +5,5 @@ mod failure;
 mod health;
 mod operation;
 mod scene;
+mod services;
 mod traffic;
