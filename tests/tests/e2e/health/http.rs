@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
+};
 use tests::lab::{Process, real_address};
 
 use super::{Ward, stub};
@@ -18,20 +20,23 @@ fn certificates(dir: &Path) -> Result<()> {
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     fs::write(dir.join("ca.pem"), authority.self_signed(&authority_key)?.pem())?;
     let issuer = Issuer::new(authority, authority_key);
-    for (name, host, usage) in [
-        ("server", "www.example.org", ExtendedKeyUsagePurpose::ServerAuth),
-        ("client", "director", ExtendedKeyUsagePurpose::ClientAuth),
+    let (server, client) = (ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth);
+    for (name, host, usage, last_year) in [
+        ("server", "www.example.org", server.clone(), 2999),
+        ("old", "www.example.org", server, 2001),
+        ("client", "director", client, 2999),
     ] {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec![host.into()])?;
         params.extended_key_usages = vec![usage];
+        (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(last_year, 1, 1));
         fs::write(dir.join(format!("{name}.pem")), params.signed_by(&key, &issuer)?.pem())?;
         fs::write(dir.join(format!("{name}.key")), key.serialize_pem())?;
     }
     Ok(())
 }
 
-/// Port 80 in clear text, 443 with TLS, 444 with TLS for known clients.
+/// Port 80 in clear text, 443 with TLS, 444 with a certificate that has expired.
 fn start(ward: &Ward) -> Result<Process> {
     let dir = ward.lab.directory();
     certificates(dir)?;
@@ -40,12 +45,13 @@ fn start(ward: &Ward) -> Result<Process> {
         "daemon off; worker_processes 1; user root; pid {0}/nginx.pid; error_log stderr;\n\
          events {{ }}\nhttp {{\n  access_log off; client_body_temp_path {0}/a; proxy_temp_path {0}/b;\n  \
          fastcgi_temp_path {0}/c; uwsgi_temp_path {0}/d; scgi_temp_path {0}/e;\n  server {{\n    \
-         listen 80; listen [::]:80; listen 443 ssl; listen 444 ssl; {tls}\n    \
+         listen 80; listen [::]:80; listen 443 ssl; {tls}\n    \
          ssl_client_certificate {0}/ca.pem; ssl_verify_client optional;\n    \
          location / {{ return 200 'I am $host, $request_method'; }}\n    \
          location /moved {{ return 301 http://elsewhere/; }}\n    location /down {{ return 503; }}\n    \
          location /known {{ return 200 'you are $ssl_client_verify'; }}\n    \
-         location /long {{ root {0}; }}\n    location /length {{ root {0}; }}\n  }}\n}}\n",
+         location /long {{ root {0}; }}\n    location /length {{ root {0}; }}\n  }}\n  \
+         server {{ listen 444 ssl; ssl_certificate {0}/old.pem; ssl_certificate_key {0}/old.key; }}\n}}\n",
         dir.display()
     );
     let config = dir.join("nginx.conf");
@@ -94,6 +100,8 @@ fn a_web_server_with_tls_must_have_the_right_certificate() -> Result<()> {
     ward.is_down(&https(", ca = \"DIR/ca.pem\", sni = \"other.example.org\""), "no TLS: invalid peer certificate")?;
     ward.is_down(&https(", ca = \"DIR/ca.pem\""), "no TLS: invalid peer certificate")?;
     ward.is_down(&https(", sni = \"www.example.org\""), "no TLS: invalid peer certificate: UnknownIssuer")?;
+    let old = https(", ca = \"DIR/ca.pem\", sni = \"www.example.org\"").replace("443", "444");
+    ward.is_down(&old, "no TLS: invalid peer certificate: certificate expired")?;
     let known = ", verify = false, path = \"/known\", expect_body = \"you are SUCCESS\"";
     ward.is_down(&https(known), "does not match \"you are SUCCESS\"")?;
     ward.is_up(&https(&format!("{known}, client_cert = \"DIR/client.pem\", client_key = \"DIR/client.key\"")))?;
