@@ -136,7 +136,8 @@ fn steer<F: Flow, P: Frame + ?Sized, T: Tables>(flow: &F, packet: &mut P, tables
     if let Part::First(id) = flow.part() {
         let key = &tables.settings().ok_or(Reason::NotConfigured)?.flow_key;
         let packet = flow.fragment_hash(id, key).identity();
-        tables.remember_fragment(packet, FragmentOwner::new(real, matched.service));
+        let owner = FragmentOwner::new(real, matched.service, tables.now());
+        tables.remember_fragment(packet, owner);
     }
     send(flow, packet, own_mac, matched.service, (real, bucket), tables)
 }
@@ -151,6 +152,9 @@ fn follow<F: Flow, P: Frame + ?Sized, T: Tables>(
 ) -> Result<Sent, Reason> {
     let settings = tables.settings().ok_or(Reason::NotConfigured)?;
     let owner = tables.fragment_owner(flow.fragment_hash(id, &settings.flow_key).identity()).ok_or(Reason::Fragment)?;
+    if !owner.is_fresh(tables.now()) {
+        return Err(Reason::Fragment);
+    }
     let (service, real) = owner.service().zip(owner.real()).ok_or(Reason::Fragment)?;
     let bucket = tables.real(real).and_then(|real| real.owner()).ok_or(Reason::Fragment)?;
     let own_mac = classify::addressed_to_us(packet, settings)?;

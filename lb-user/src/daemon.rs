@@ -107,7 +107,7 @@ impl Daemon {
             retry: None,
             swept: Instant::now(),
         };
-        daemon.resolve(addresses(&daemon.config)).await;
+        daemon.resolve(addresses(&daemon.config), &daemon.config.clone()).await;
         daemon.watch_doubted();
         daemon.write().context("cannot write the tables")?;
         if let Err(error) = daemon.attach() {
@@ -121,12 +121,17 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Has these addresses looked for, and waits until each has a MAC, but not for long.
-    async fn resolve(&mut self, addresses: Vec<IpAddr>) {
-        self.commands.targets(addresses.clone());
+    /// Has these addresses looked for, and waits until the way to each real server of `config` is known, but not for long.
+    async fn resolve(&mut self, addresses: Vec<IpAddr>, config: &Config) {
+        self.commands.targets(addresses);
+        let reals: Vec<IpAddr> = config.pools.iter().flat_map(|pool| &pool.reals).map(|real| real.address).collect();
         let deadline = Instant::now() + RESOLVE;
-        let found = |view: &View, address: IpAddr| view.macs.contains_key(&address) || view.is_here(address);
-        let missing = |view: &View| addresses.iter().copied().find(|address| !found(view, *address));
+        let found = |view: &View, address: &IpAddr| match view.paths.get(address) {
+            Some(Path::Here) => true,
+            Some(Path::By { .. }) => view.macs.contains_key(address),
+            None => false,
+        };
+        let missing = |view: &View| reals.iter().copied().find(|address| !found(view, address));
         while let Some(missing) = missing(&self.world.view) {
             match timeout_at(deadline, self.network.recv()).await {
                 Ok(Some(event)) => {
@@ -196,7 +201,8 @@ impl Daemon {
     fn settle(&mut self) {
         self.drain();
         self.retry = None;
-        if let Err(error) = self.attach_again().and_then(|()| self.write()) {
+        let attached = self.attach_again();
+        if let Err(error) = self.write().and(attached) {
             error!("the tables are not what they should be; trying again: {error:#}");
             self.retry = Some(Instant::now() + RETRY);
         }
@@ -317,7 +323,7 @@ impl Daemon {
         both.extend(addresses(&parsed.config));
         both.sort_unstable();
         both.dedup();
-        self.resolve(both).await;
+        self.resolve(both, &parsed.config).await;
         let mut world = self.world.clone();
         world.forget_all_but(&parsed.config);
         world.view.hash_seed = parsed.config.director.hash_seed.unwrap_or(world.view.hash_seed);

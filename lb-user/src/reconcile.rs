@@ -1,5 +1,9 @@
 //! The one writer of maps.
 
+use std::collections::BTreeSet;
+
+use lb_common::abi::limits::MAX_INTERFACES;
+
 use crate::config::Config;
 use crate::dataplane::{AccessLists, Maps};
 use crate::state::{
@@ -16,6 +20,14 @@ pub enum ReconcileError {
     /// The access lists cannot be read. Nothing was written.
     #[error("cannot read the access lists")]
     Access(#[source] std::io::Error),
+    /// Something was not taken by the kernel. What packets see is whole, and partly what it was.
+    #[error("the kernel does not take {what}")]
+    Apply {
+        /// What.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 /// Makes the maps what config and view say they should be.
@@ -25,6 +37,8 @@ pub struct Reconciler {
     /// As they are in the maps; reading thousands of them takes longer than anything else.
     access: Option<AccessLists>,
     changes: RingChanges,
+    /// Those that the map of interfaces has as this daemon wrote them; all 0 if that is not known.
+    interfaces: [u64; MAX_INTERFACES],
     /// Whether packets look at pins for more than `tracking = "full"`, or something waits for its last flows.
     tracks: bool,
 }
@@ -86,18 +100,23 @@ impl Reconciler {
                 return Err(error.into());
             }
         };
-        let plan = plan(&desired, &directory, &access, maps);
-        // All else is written in any case. What failed is read again next time, and so tried again.
-        match plan.apply(maps) {
-            Ok(()) => self.access = Some(desired.access.clone()),
-            Err(error) => {
-                let what = plan.steps.iter().find(|step| !matches!(step, Step::Write { .. }));
-                tracing::warn!(%error, "a counter, an access list or an interface could not be set ({what:?} was the first)");
-            }
-        }
+        let plan = plan(&desired, &directory, &access, &self.interfaces, maps);
+        let outcome = plan.apply(maps);
         plan.changed_rings.iter().for_each(|ring| self.changes.note(*ring, now.tick));
         self.tracks = tracks(&desired, config);
-        Ok(plan.summary)
+        match outcome {
+            Ok(()) => {
+                (self.access, self.interfaces) = (Some(desired.access), desired.settings.interfaces);
+                Ok(plan.summary)
+            }
+            // What is there is looked at anew, and so tried again.
+            Err(source) => {
+                self.interfaces = [0; MAX_INTERFACES];
+                let kinds = plan.steps.iter().filter(|step| !matches!(step, Step::Write { .. }));
+                let what = kinds.map(Step::kind).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" or ");
+                Err(ReconcileError::Apply { what, source })
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! What is applied is read from the maps themselves; nothing here remembers it.
 
+mod access;
 mod desired;
 mod directory;
 mod history;

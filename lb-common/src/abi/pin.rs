@@ -21,8 +21,8 @@ pub struct Tick(u16);
 impl Tick {
     /// The logarithm of a tick's nanoseconds.
     pub const SHIFT: u32 = 34;
-    /// Half of the clock's range: what is older cannot be told from the future.
-    pub const MOST: u32 = 1 << (TICK_BITS - 1);
+    /// What lies so many ticks in the future counts as now: who looks may have read the clock before who wrote.
+    const SLACK: u16 = 64;
 
     /// Of `CLOCK_MONOTONIC` in nanoseconds.
     #[inline(always)]
@@ -45,7 +45,7 @@ impl Tick {
     /// How many ticks `self` is before `now`.
     #[inline(always)]
     pub const fn age(self, now: Self) -> u32 {
-        (now.0.wrapping_sub(self.0) & TICK_MASK) as u32
+        ((now.0.wrapping_sub(self.0).wrapping_add(Self::SLACK) & TICK_MASK) as u32).saturating_sub(Self::SLACK as u32)
     }
 
     /// So many ticks before this one.
@@ -272,6 +272,7 @@ mod tests {
         assert!(pin.is_confirmed() && pin.is_foreign());
         assert_eq!(pin.tick(), tick(2047));
         assert_eq!(pin.tick().age(tick(2048 + 3)), 4);
+        assert_eq!(pin.tick().age(tick(2047 - 3)), 0, "who looked read the clock before who wrote");
     }
 
     fn has(set: &PinSet, flow: u64, now: u64) -> bool {
@@ -323,6 +324,13 @@ mod tests {
         assert!(!has(&set, 1, end) && room(&set, end).way().is_some());
         set.set_pin(3, Pin(0));
         assert_eq!(room(&set, 10).way(), Some(3));
+    }
+
+    #[test]
+    fn what_was_seen_after_the_clock_was_read_is_live() {
+        let set = PinSet::default();
+        set.set_pin(0, Pin::new(name(1), real(), false, tick(11)));
+        assert!(set.pin(0).is_live(tick(10), IDLE));
     }
 
     #[test]

@@ -27,9 +27,8 @@ pub trait Flow {
     /// The client's address, as loaded; IPv4 in the first word.
     fn client(&self) -> [u64; 2];
 
-    /// Whether it is the first packet of its flow, as far as one can tell: a TCP segment that opens a connection, any UDP
-    /// packet.
-    fn begins<P: Cursor + ?Sized>(&self, packet: &P) -> bool;
+    /// Whether it is a TCP segment that opens a connection; `None` over UDP, which has no such thing.
+    fn opens<P: Cursor + ?Sized>(&self, packet: &P) -> Option<bool>;
 
     /// Which part of a packet it is.
     fn part(&self) -> Part;

@@ -154,10 +154,10 @@ impl Flow for Ipv4Flow {
     }
 
     #[inline(always)]
-    fn begins<P: Cursor + ?Sized>(&self, packet: &P) -> bool {
+    fn opens<P: Cursor + ?Sized>(&self, packet: &P) -> Option<bool> {
         match self.protocol {
-            Protocol::Tcp => packet.load(self.header.payload() + TcpFlags::OFFSET).is_some_and(TcpFlags::opens),
-            Protocol::Udp => true,
+            Protocol::Tcp => Some(packet.load(self.header.payload() + TcpFlags::OFFSET).is_some_and(TcpFlags::opens)),
+            Protocol::Udp => None,
         }
     }
 

@@ -168,10 +168,10 @@ impl Flow for Ipv6Flow {
     }
 
     #[inline(always)]
-    fn begins<P: Cursor + ?Sized>(&self, packet: &P) -> bool {
+    fn opens<P: Cursor + ?Sized>(&self, packet: &P) -> Option<bool> {
         match self.protocol {
-            Protocol::Tcp => packet.load_checked(self.upper + TcpFlags::OFFSET).is_some_and(TcpFlags::opens),
-            Protocol::Udp => true,
+            Protocol::Tcp => Some(packet.load_checked(self.upper + TcpFlags::OFFSET).is_some_and(TcpFlags::opens)),
+            Protocol::Udp => None,
         }
     }
 

@@ -34,12 +34,9 @@ pub fn select<F: Flow, P: Cursor + ?Sized, T: Tables>(
     let index = matched.ring.base.wrapping_add(reduce(ring_hash, matched.ring.size));
     let mut bucket = tables.bucket(index).unwrap_or(Bucket::UNWRITTEN);
     // The flag of a service that tracks all and the mark of a bucket are the same bit.
-    if (bucket.to_word() | matched.flags.0) & Bucket::TRACKED != 0 {
-        let packet = match flow.sent_as() {
-            Reason::IcmpError => Stage::Reports,
-            _ if flow.begins(packet) => Stage::Begins,
-            _ => Stage::GoesOn,
-        };
+    if (bucket.to_word() | matched.flags.0) & Bucket::TRACKED != 0
+        && let Some(packet) = stage(flow, packet, matched.flags)
+    {
         let identity = flow_hash.identity();
         bucket = tables.track(Tracked { identity, ring_hash, bucket, slot: matched.slot, packet });
     }
@@ -48,4 +45,19 @@ pub fn select<F: Flow, P: Cursor + ?Sized, T: Tables>(
         None if bucket.mac_word() == Bucket::EMPTY.mac_word() => Err(Reason::NoUsableReal),
         None => Err(Reason::UnwrittenBucket),
     }
+}
+
+/// How a packet stands to its flow. `None`: its flow is not tracked. UDP has nothing that begins a flow, so a datagram without
+/// a pin may always be the first, and a flow that is not tracked from its first packet on cannot be told from a new one.
+#[inline(always)]
+fn stage<F: Flow, P: Cursor + ?Sized>(flow: &F, packet: &P, flags: ServiceFlags) -> Option<Stage> {
+    let opens = flow.opens(packet);
+    if opens.is_none() && !flags.has(ServiceFlags::FULL) {
+        return None;
+    }
+    Some(match (flow.sent_as(), opens) {
+        (Reason::IcmpError, _) => Stage::Reports,
+        (_, Some(true)) => Stage::Begins,
+        _ => Stage::GoesOn,
+    })
 }

@@ -89,7 +89,7 @@ impl Ports {
     }
 
     /// Whether the two have a port in common.
-    const fn overlap(self, other: Self) -> bool {
+    pub const fn overlap(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 }

@@ -114,9 +114,9 @@ impl Table {
         self.targets.keys().copied().collect()
     }
 
-    /// Makes these the director's own interfaces, and the VLANs on them: each with its index.
-    pub fn handle_own(&mut self, own: BTreeMap<u32, Path>) {
-        self.own = own;
+    /// Makes these the director's own interfaces, and the VLANs on them: each with its index. Says whether they were others.
+    pub fn handle_own(&mut self, own: BTreeMap<u32, Path>) -> bool {
+        std::mem::replace(&mut self.own, own.clone()) != own
     }
 
     /// The way that a route stands for, if frames can be sent by it.

@@ -139,8 +139,9 @@ impl Watcher {
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
                 let own =
                     messages::link(&message).filter(|link| self.interfaces.contains(&link.name) || link.vlan.is_some());
-                if own.is_some() {
-                    self.resync_links().await;
+                if own.is_some() && self.resync_links().await {
+                    // What was reached by an interface that has another index now is reached another way.
+                    self.resync_addresses(self.table.addresses()).await;
                 }
             }
             NetlinkPayload::Overrun(_) => self.resync().await,
@@ -167,19 +168,21 @@ impl Watcher {
     }
 
     /// Reads our own interfaces, and says how they are.
-    async fn resync_links(&mut self) {
-        let Some(mut all) = patient("interfaces", messages::links(&self.handle)).await else { return };
+    /// Whether one came, or has another index.
+    async fn resync_links(&mut self) -> bool {
+        let Some(mut all) = patient("interfaces", messages::links(&self.handle)).await else { return false };
         let vlans: Vec<Link> = all.extract_if(.., |link| !self.interfaces.contains(&link.name)).collect();
         let by = |interface, vlan| Path::By { interface, vlan };
         let mut own: BTreeMap<u32, Path> = all.iter().map(|link| (link.index, by(link.index, 0))).collect();
         let on_ours = vlans.into_iter().filter_map(|link| Some((link.index, link.vlan?)));
         let on_ours: Vec<_> = on_ours.filter(|(_, (parent, _))| own.contains_key(parent)).collect();
         own.extend(on_ours.iter().map(|(index, (parent, id))| (*index, by(*parent, *id))));
-        self.table.handle_own(own);
+        let changed = self.table.handle_own(own);
         self.publish(NetEvent::Vlans(!on_ours.is_empty())).await;
         for link in all {
             self.publish(NetEvent::Link(link)).await;
         }
+        changed
     }
 
     /// Reads the routes of these addresses, and all neighbours.

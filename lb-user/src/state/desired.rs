@@ -5,17 +5,18 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_common::abi::{
-    AccessKey, AccessList, Bucket, Exit, Mac, Name, Protocol, RealId, RealInfo, RealSlot, RealState, RingRange,
-    ServiceFlags, ServiceId, ServiceInfo, ServiceKey, ServiceSlot, Settings, Tick, VERSION, WAYS, limits,
+    Bucket, Exit, Mac, Name, Protocol, RealId, RealInfo, RealSlot, RealState, RingRange, ServiceFlags, ServiceId,
+    ServiceInfo, ServiceKey, ServiceSlot, Settings, Tick, VERSION, WAYS, limits,
 };
 use lb_common::hash::{FlowKey, mix};
 use lb_common::ring::{self, Member, NOBODY, Turn};
 
+use super::access::{ListsInUse, access_lists};
 use super::history::{FormerRings, bucket_at, old_ring};
 use super::places::{FreeBuckets, FreeIds, slot_seed};
-use super::{Directory, Holds, Moment, Path, View, family, octets, read_value, words_of};
+use super::{Directory, Holds, Moment, Path, View, address, family, octets, read_value, words_of};
 use crate::config::{Affinity, Config, Limits, Pool, Real, Service, Tracking};
-use crate::dataplane::{AccessLists, AccessPrefix, Maps, WordMap};
+use crate::dataplane::{AccessLists, Maps, WordMap};
 
 /// Why a config that is right in itself cannot be had in these maps.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -138,7 +139,9 @@ impl Desired {
         let keys: Vec<Keyed> = config.services.iter().zip(&services).flat_map(keys_of).collect();
         let settings = settings(wish, &keys)?;
         let access = access_lists(wish, &services);
-        let slots = slots(wish, &keys, &settings, &access);
+        let windows = services.iter().any(|(_, info)| info.old_ring != 0);
+        let departed = departed(wish, &ids, windows);
+        let slots = slots(wish, &keys, &settings, &access, &departed);
         let (mut reals, mut real_slots) = (Vec::new(), Vec::new());
         let mut rings = Vec::new();
         for (index, (pool, circle)) in config.pools.iter().zip(&circles).enumerate() {
@@ -149,8 +152,7 @@ impl Desired {
             reals.extend(known.iter().map(|known| (known.id, known.info)));
             real_slots.extend(known.iter().map(|known| (known.id, known.slot)));
         }
-        let windows = services.iter().any(|(_, info)| info.old_ring != 0);
-        for (id, info, slot) in departed(wish, &ids, windows) {
+        for (id, info, slot) in departed {
             reals.push((id, info));
             real_slots.push((id, slot));
         }
@@ -208,8 +210,13 @@ fn services<M: Maps>(
     let Wish { config, directory, now, .. } = wish;
     let mut free = FreeIds::new(directory.services.keys().copied(), config.limits.services);
     let mut services = Vec::new();
-    for service in &config.services {
-        let id = directory.service(service).or_else(|| free.take(ServiceId::new));
+    let exact: Vec<Option<ServiceId>> = config.services.iter().map(|service| directory.service(service)).collect();
+    let mut claimed: Vec<ServiceId> = exact.iter().flatten().copied().collect();
+    for (service, exact) in config.services.iter().zip(exact) {
+        // One whose ports have changed keeps its id, and so its flows.
+        let moved = || directory.service_like(service).find(|id| !claimed.contains(id));
+        let id = exact.or_else(moved).or_else(|| free.take(ServiceId::new));
+        claimed.extend(id);
         let id = id.ok_or_else(|| DesiredError::Services(service.name.clone()))?;
         let former = directory.services.get(&id);
         // Every pool that a service uses has a place.
@@ -222,8 +229,10 @@ fn services<M: Maps>(
             }
         };
         note(&mut place.former.open, old_ring);
-        if let Some(former) = former.filter(|former| former.ring != place.range.to_word()) {
-            note(&mut place.former.replaced, former.ring);
+        let former_ring = former.map(|former| former.ring);
+        let seen = directory.seen_rings(id).map(RingRange::to_word);
+        for ring in former_ring.into_iter().chain(seen).filter(|ring| *ring != place.range.to_word()) {
+            note(&mut place.former.replaced, ring);
         }
         let info = ServiceInfo {
             used: 1,
@@ -318,49 +327,17 @@ fn idle_ticks(idle: Duration) -> u64 {
     (idle.as_nanos() as u64).div_ceil(1 << Tick::SHIFT) + 1
 }
 
-/// The access lists, and which services packets look at the second list of.
-struct ListsInUse {
-    lists: AccessLists,
-    second: Vec<ServiceId>,
-}
-
-/// A list that changes goes to the other of the service's two, so that packets see all of the change or nothing.
-fn access_lists(wish: &Wish<'_, impl Maps>, services: &[(ServiceId, ServiceInfo)]) -> ListsInUse {
-    let mut found = ListsInUse { lists: AccessLists::new(), second: Vec::new() };
-    for (service, (id, _)) in wish.config.services.iter().zip(services) {
-        let Some(access) = &service.access else { continue };
-        let list = |second| {
-            let list = AccessList::new(*id, second);
-            let prefix = |net: &ipnet::IpNet| AccessPrefix {
-                key: AccessKey::new(list, words_of(net.network())),
-                bits: AccessKey::LIST_BITS + u32::from(net.prefix_len()),
-            };
-            access.rules.iter().map(move |(net, access)| (prefix(net), *access)).collect::<AccessLists>()
-        };
-        let in_use = wish.directory.has_second_list(*id);
-        let of_list = |second| {
-            let number = AccessList::new(*id, second).0;
-            wish.access.iter().filter(move |(prefix, _)| prefix.key.list == number)
-        };
-        let wanted = list(in_use);
-        let unchanged = of_list(in_use).eq(wanted.iter()) || of_list(in_use).next().is_none();
-        let second = in_use == unchanged;
-        found.second.extend(second.then_some(*id));
-        found.lists.extend(if unchanged { wanted } else { list(second) });
-    }
-    found
-}
-
 fn slots(
     wish: &Wish<'_, impl Maps>,
     keys: &[Keyed<'_>],
     settings: &Settings,
     access: &ListsInUse,
+    departed: &[Departed],
 ) -> Vec<(u32, ServiceSlot)> {
     let seed = settings.slot_seeds[settings.active_half as usize & 1];
     let slot = |keyed: &Keyed<'_>| {
         let Keyed { key, service, id, info, .. } = keyed;
-        let flags = flags(wish, service, access.second.contains(id));
+        let flags = flags(wish, service, access.second.contains(id), departed);
         let slot = ServiceSlot::new(*key, *id, flags, RingRange::from_word(info.ring));
         let slot = ServiceSlot { old_ring: info.old_ring, source_mask: source_mask(service), ..slot };
         (key.slot(seed), slot)
@@ -368,13 +345,15 @@ fn slots(
     keys.iter().map(slot).collect()
 }
 
-fn flags(wish: &Wish<'_, impl Maps>, service: &Service, second_list: bool) -> ServiceFlags {
+fn flags(wish: &Wish<'_, impl Maps>, service: &Service, second_list: bool, departed: &[Departed]) -> ServiceFlags {
     let here = |real: &Real| wish.view.is_here(real.address);
+    // A real server of any pool: its flows may have been this service's.
+    let drains_here = departed.iter().any(|(_, _, slot)| slot.owner().is_some_and(Bucket::is_local));
     let asked = [
         (matches!(service.affinity, Affinity::Source { .. }), ServiceFlags::BY_SOURCE),
         (service.access.is_some(), ServiceFlags::ACCESS),
         (second_list, ServiceFlags::SECOND_LIST),
-        (wish.config.pools[service.pool].reals.iter().any(here), ServiceFlags::LOCAL),
+        (wish.config.pools[service.pool].reals.iter().any(here) || drains_here, ServiceFlags::LOCAL),
         (service.tracking == Tracking::Full, ServiceFlags::FULL),
     ];
     let asked = asked.into_iter().filter(|(is, _)| *is);
@@ -446,16 +425,25 @@ fn way(view: &View, id: RealId, address: IpAddr) -> (Option<Bucket>, Exit) {
     (bucket.filter(|_| exit.is_some()), exit.unwrap_or_default())
 }
 
+/// A real server that is gone from the config, as the maps are to have it.
+type Departed = (RealId, RealInfo, RealSlot);
+
 /// Real servers that are gone from the config, but that flows are pinned to, or may be on by an old ring.
-fn departed(wish: &Wish<'_, impl Maps>, ids: &RealIds, windows: bool) -> Vec<(RealId, RealInfo, RealSlot)> {
+fn departed(wish: &Wish<'_, impl Maps>, ids: &RealIds, windows: bool) -> Vec<Departed> {
     let wanted: std::collections::HashSet<RealId> = ids.values().copied().collect();
     let gone = wish.directory.reals.iter().filter(|(id, _)| !wanted.contains(id));
     let kept = gone.filter(|(id, _)| windows || wish.holds.real(**id));
     let slot = |(id, info): (&RealId, &RealInfo)| {
         let slot: RealSlot = read_value(wish.maps.words(WordMap::Reals), id.index());
-        let owner = if slot.owner == 0 { 0 } else { slot.owner | RealSlot::DRAINING };
+        // In another pool it may still be looked after.
+        let known = address(info.address, info.family).filter(|address| wish.view.macs.contains_key(address));
+        let (owner, exit) = match known.map(|address| way(wish.view, *id, address)) {
+            Some((Some(owner), exit)) => (owner.to_word(), exit.0),
+            _ => (slot.owner, slot.exit),
+        };
+        let owner = if slot.owner == 0 { 0 } else { owner | RealSlot::DRAINING };
         let info = RealInfo { state: RealState::Draining as u8, weight: 0, ..*info };
-        (*id, info, RealSlot { owner, ..slot })
+        (*id, info, RealSlot { owner, exit })
     };
     kept.map(slot).collect()
 }

@@ -31,6 +31,8 @@ pub struct Directory {
     /// and its slot.
     slot_rings: Vec<RingRange>,
     second_lists: HashSet<ServiceId>,
+    /// The ring that packets see, by service.
+    seen_rings: Vec<(ServiceId, RingRange)>,
 }
 
 impl Directory {
@@ -54,6 +56,7 @@ impl Directory {
             ids: reals.iter().map(|(id, info)| ((info.pool, info.address, info.family), *id)).collect(),
             reals,
             slot_rings: slot_rings(&slots),
+            seen_rings: slots.iter().filter_map(|slot| Some((slot.service()?, slot.ring()))).collect(),
             second_lists: slots.iter().filter(|slot| second(slot)).filter_map(ServiceSlot::service).collect(),
         }
     }
@@ -64,6 +67,21 @@ impl Directory {
         let wanted = (octets(service.vip), first, last, service.protocol as u8, family(service.vip));
         let same = |info: &ServiceInfo| (info.vip, info.port, info.last_port, info.protocol, info.family) == wanted;
         self.services.iter().find(|(_, info)| same(info)).map(|(id, _)| *id)
+    }
+
+    /// The ids of services with this vip and protocol that have a port in common with it.
+    pub fn service_like(&self, service: &Service) -> impl Iterator<Item = ServiceId> + '_ {
+        let (wanted, ports) = ((octets(service.vip), service.protocol as u8, family(service.vip)), service.ports);
+        let like = move |info: &ServiceInfo| {
+            let theirs = Ports { first: info.port, last: info.last_port };
+            (info.vip, info.protocol, info.family) == wanted && theirs.overlap(ports)
+        };
+        self.services.iter().filter(move |(_, info)| like(info)).map(|(id, _)| *id)
+    }
+
+    /// The rings that packets see for a service: its own, unless a daemon died before it came to the slots.
+    pub fn seen_rings(&self, service: ServiceId) -> impl Iterator<Item = RingRange> + '_ {
+        self.seen_rings.iter().filter(move |(id, _)| *id == service).map(|(_, ring)| *ring)
     }
 
     /// Whether packets look at the second access list of a service.

@@ -14,8 +14,8 @@ use lb_common::wire::Buffer;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Affinity, Config, Director, Limits, Pool, Real, Service, XdpMode};
-use crate::dataplane::{HostTables, Maps, Memory, WordMap};
+use crate::config::{Affinity, Config, Director, Limits, Pool, Real, Service, Tracking, XdpMode};
+use crate::dataplane::{AccessLists, HostTables, Maps, Memory, WordMap};
 use crate::reconcile::Reconciler;
 
 const LIMITS: Limits = Limits { services: 4, reals: 40, ring_buckets: 30_000, pins: 8192, access_prefixes: 1 };
@@ -27,10 +27,11 @@ fn address(last: u8) -> IpAddr {
     Ipv4Addr::new(10, 66, 0, last).into()
 }
 
-/// A TCP segment of one of the flows, which differ in port and, every few, in address.
-fn segment(flow: u16, opens: bool) -> Vec<u8> {
+/// A packet of one of the flows, which differ in port and, every few, in address.
+fn packet(udp: bool, flow: u16, opens: bool) -> Vec<u8> {
     let mut frame = [OWN.0, [2, 0, 0, 0, 0, 0xc1]].concat();
-    frame.extend([8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, (flow % 7) as u8]);
+    let protocol = if udp { 17 } else { 6 };
+    frame.extend([8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 0, (flow % 7) as u8]);
     frame.extend(VIP);
     frame.extend(flow.to_be_bytes());
     frame.extend([0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, if opens { 2 } else { 16 }, 1, 0, 0, 0, 0, 0]);
@@ -51,6 +52,8 @@ struct World {
     /// Weights by the last byte of the address.
     reals: Vec<(u8, u32)>,
     by_source: bool,
+    /// Over UDP, and all tracked.
+    udp: bool,
     view: View,
     maps: Memory,
     reconciler: Reconciler,
@@ -61,12 +64,13 @@ struct World {
 }
 
 impl World {
-    fn new(by_source: bool) -> Self {
+    fn new(by_source: bool, udp: bool) -> Self {
         let macs = (1..=20).map(|last| (address(last), Mac([2, 0, 0, 0, 1, last]))).collect();
         let interfaces = vec![Interface { index: 2, mac: OWN, mtu: 1500 }];
         let mut world = Self {
             reals: vec![(1, 1), (2, 1), (3, 1), (4, 1)],
             by_source,
+            udp,
             view: View { hash_seed: 7, interfaces, macs, ..View::default() },
             maps: Memory::new(&LIMITS),
             reconciler: Reconciler::default(),
@@ -90,9 +94,11 @@ impl World {
         let real = |&(last, weight): &(u8, u32)| Real { name: last.to_string(), address: address(last), weight };
         let ring_size = auto_size(self.reals.iter().map(|(_, weight)| *weight));
         let pool = Pool { name: "p".into(), ring_size, reals: self.reals.iter().map(real).collect(), check: None };
-        let service = Service::new("s", address(VIP[3]), 80, Protocol::Tcp, 0);
+        let protocol = if self.udp { Protocol::Udp } else { Protocol::Tcp };
+        let service = Service::new("s", address(VIP[3]), 80, protocol, 0);
+        let tracking = if self.udp { Tracking::Full } else { Tracking::JustEnough };
         let affinity = if self.by_source { Affinity::Source { bits: 32 } } else { Affinity::Flow };
-        let service = Service { idle_timeout: Duration::from_secs(IDLE), affinity, ..service };
+        let service = Service { idle_timeout: Duration::from_secs(IDLE), affinity, tracking, ..service };
         Config { director, limits: LIMITS, pools: vec![pool], services: vec![service] }
     }
 
@@ -105,6 +111,21 @@ impl World {
         self.reconciler.reconcile(&config, &self.view, &mut self.maps, now).expect("it fits");
     }
 
+    /// Does the first so many of a thousand parts of the next change; then the daemon dies.
+    fn crash(&mut self, parts: usize) {
+        let (config, now) = (self.config(), self.moment());
+        let (directory, access, holds) = (Directory::read(&self.maps), AccessLists::new(), Holds::default());
+        let (view, maps) = (&self.view, &self.maps);
+        let wish = Wish { config: &config, view, maps, directory: &directory, access: &access, holds: &holds, now };
+        let desired = Desired::new(&wish, &mut RingCache::default()).expect("it fits");
+        let interfaces = desired.settings.interfaces;
+        let plan = plan(&desired, &directory, &access, &interfaces, &self.maps);
+        for step in &plan.steps[..plan.steps.len() * parts / 1000] {
+            step.apply(&mut self.maps).expect("the twin does not fail");
+        }
+        self.reconciler = Reconciler::default();
+    }
+
     fn sweep(&mut self) {
         let (config, now) = (self.config(), self.moment());
         self.reconciler.sweep(&config, &self.view, &mut self.maps, now).expect("it fits");
@@ -115,7 +136,7 @@ impl World {
         let mut tables = HostTables::new(&self.maps, &LIMITS).expect("the twin does not fail");
         tables.now = self.moment().tick;
         let mut one = |&(flow, opens): &(u16, bool)| {
-            let mut frame = segment(flow, opens);
+            let mut frame = packet(self.udp, flow, opens);
             let reason = process(&mut Buffer::new(&mut frame, 0, 2), &mut tables).reason;
             if reason == Reason::Forwarded { frame[5] } else { 0 }
         };
@@ -164,6 +185,8 @@ enum Act {
     Add(u8),
     Remove(prop::sample::Index),
     NewDaemon,
+    /// A change of weight that the daemon dies in, so far into it.
+    Crash(prop::sample::Index, u32, usize),
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -178,6 +201,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         2 => (5u8..20).prop_map(Act::Add),
         2 => any::<prop::sample::Index>().prop_map(Act::Remove),
         1 => Just(Act::NewDaemon),
+        1 => (any::<prop::sample::Index>(), 0u32..4, 0usize..1000).prop_map(|(real, weight, at)| Act::Crash(real, weight, at)),
     ];
     prop::collection::vec(act, 1..40)
 }
@@ -220,6 +244,13 @@ fn go(world: &mut World, act: &Act) -> Result<(), String> {
             }
         }
         Act::NewDaemon => world.reconciler = Reconciler::default(),
+        Act::Crash(real, weight, parts) => {
+            let index = real.index(world.reals.len());
+            world.reals[index].1 = *weight;
+            world.crash(*parts);
+            world.speak(|_| true)?;
+            world.write();
+        }
     }
     Ok(())
 }
@@ -228,8 +259,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_flow_stays_until_its_real_server_dies_or_it_falls_silent(acts in acts(), by_source in any::<bool>()) {
-        let mut world = World::new(by_source);
+    fn a_flow_stays_until_its_real_server_dies_or_it_falls_silent(
+        acts in acts(),
+        by_source in any::<bool>(),
+        udp in any::<bool>(),
+    ) {
+        let mut world = World::new(by_source, udp);
         world.open(100);
         for (number, act) in acts.iter().enumerate() {
             let outcome = go(&mut world, act);
@@ -240,7 +275,7 @@ proptest! {
 
 #[test]
 fn after_a_quiet_time_nothing_is_tracked_any_more() {
-    let mut world = World::new(false);
+    let mut world = World::new(false, false);
     world.open(200);
     world.reals.push((5, 2));
     world.write();
@@ -267,7 +302,7 @@ fn after_a_quiet_time_nothing_is_tracked_any_more() {
 
 #[test]
 fn a_flow_that_never_ends_holds_its_ring_and_no_more_than_that() {
-    let mut world = World::new(false);
+    let mut world = World::new(false, false);
     world.open(400);
     world.reals.push((5, 1));
     world.write();

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
-use lb_common::abi::limits::SERVICE_SLOTS;
+use lb_common::abi::limits::{MAX_INTERFACES, SERVICE_SLOTS};
 use lb_common::abi::{
     Access, Bucket, RealId, RealSlot, RingRange, ServiceId, ServiceInfo, ServiceSlot, Settings, Value,
 };
@@ -80,14 +80,20 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Does all of it. What cannot be done loses nothing else; the first such failure is returned.
+    /// Does all of it. A counter that stays as it is, or an interface that cannot be left by, loses nothing else. Without a
+    /// prefix of an access list nothing that comes after it is done: packets look at the list of before.
     ///
     /// # Errors
-    /// The kernel's, from whatever is not a word.
+    /// The first failure: the kernel's, from whatever is not a word.
     pub fn apply(&self, maps: &mut impl Maps) -> std::io::Result<()> {
         let mut outcome = Ok(());
         for step in &self.steps {
-            outcome = outcome.and(step.apply(maps));
+            let result = step.apply(maps);
+            if matches!(step, Step::Access(_, Some(_))) {
+                result?;
+            } else {
+                outcome = outcome.and(result);
+            }
         }
         outcome
     }
@@ -115,6 +121,16 @@ impl Plan {
 }
 
 impl Step {
+    /// What it is about, in a message.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Write { .. } => "a word",
+            Self::Zero(_) => "a counter",
+            Self::Access(..) => "a prefix of an access list",
+            Self::Interface(..) => "an interface to leave by",
+        }
+    }
+
     /// Does it.
     ///
     /// # Errors
@@ -134,13 +150,20 @@ impl Step {
     }
 }
 
-/// All that differs. `access` is what the access lists are now.
-pub fn plan(desired: &Desired, directory: &Directory, access: &AccessLists, maps: &impl Maps) -> Plan {
+/// All that differs. `access` is what the access lists are now, `interfaces` those that frames can leave by.
+pub fn plan(
+    desired: &Desired,
+    directory: &Directory,
+    access: &AccessLists,
+    interfaces: &[u64; MAX_INTERFACES],
+    maps: &impl Maps,
+) -> Plan {
     let mut plan = Plan::default();
     add_ids(&mut plan, desired, directory, maps);
-    write_interfaces(&mut plan, desired, maps);
+    write_interfaces(&mut plan, desired, interfaces);
     write_buckets(&mut plan, desired, directory, maps);
     add_access(&mut plan, desired, access);
+    add_port_blocks(&mut plan, desired, maps);
     write_slots(&mut plan, desired, maps);
     write_settings(&mut plan, desired, maps);
     remove_access(&mut plan, desired, access);
@@ -177,9 +200,8 @@ fn add_ids(plan: &mut Plan, desired: &Desired, directory: &Directory, maps: &imp
     }
 }
 
-fn write_interfaces(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
-    let current: Settings = read_value(maps.words(WordMap::Settings), 0);
-    for (place, (now, wanted)) in (0..).zip(current.interfaces.iter().zip(desired.settings.interfaces)) {
+fn write_interfaces(plan: &mut Plan, desired: &Desired, now: &[u64; MAX_INTERFACES]) {
+    for (place, (now, wanted)) in (0..).zip(now.iter().zip(desired.settings.interfaces)) {
         if *now != wanted {
             // An interface's index is 31 bits.
             plan.steps.push(Step::Interface(place, wanted as u32));
@@ -239,21 +261,35 @@ fn write_buckets(plan: &mut Plan, desired: &Desired, directory: &Directory, maps
     plan.summary.buckets = plan.steps.len() - before;
 }
 
+/// Packets look for blocks of the sizes that there are and of those that there will be.
+fn add_port_blocks(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
+    let words = maps.words(WordMap::Settings);
+    let current: Settings = read_value(words, 0);
+    let both = Settings { port_blocks: current.port_blocks | desired.settings.port_blocks, ..current };
+    plan.write_value((WordMap::Settings, words), 0, &both, 0..both.to_words().len());
+}
+
 fn write_slots(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
     const TAIL: usize = 7;
-    /// What says whose slot it is: the key and the service.
-    const WHOSE: u64 = 0xffff_ffff_ffff;
+    /// The key: what else the word says may change with it at once.
+    const KEY: u64 = 0xffff_ffff;
     let words = maps.words(WordMap::Services);
     let half = desired.settings.active_half as u32 & 1;
     let taken = taken_slots(words, half * SERVICE_SLOTS..(half + 1) * SERVICE_SLOTS);
     // By slot, so that they are gone through in the order of the map.
     let mut wanted: BTreeMap<u32, Option<ServiceSlot>> = taken.map(|(index, _)| (index, None)).collect();
     wanted.extend(desired.slots.iter().map(|(slot, wanted)| (half * SERVICE_SLOTS + slot, Some(*wanted))));
-    for (index, wanted) in wanted {
+    // A service whose ports change is found by its new keys before the old ones go.
+    let is_kept = |(index, wanted): &(u32, Option<ServiceSlot>)| {
+        let now: ServiceSlot = read_value(words, *index);
+        wanted.is_some_and(|wanted| now.tail == 0 || (now.tail & KEY, now.vip) == (wanted.tail & KEY, wanted.vip))
+    };
+    let (first, last): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_kept);
+    for (index, wanted) in first.into_iter().chain(last) {
         let now: ServiceSlot = read_value(words, index);
         let wanted = wanted.unwrap_or(ServiceSlot { tail: 0, ..now });
         let tail = |word| Step::Write { map: WordMap::Services, index: index as usize * (TAIL + 1) + TAIL, word };
-        let replaced = now.tail != 0 && (now.tail & WHOSE, now.vip) != (wanted.tail & WHOSE, wanted.vip);
+        let replaced = now.tail != 0 && (now.tail & KEY, now.vip) != (wanted.tail & KEY, wanted.vip);
         if replaced {
             plan.steps.push(tail(0));
         }

@@ -92,7 +92,8 @@ fn planned(config: &Config, view: &View, maps: &Memory) -> Result<Plan, DesiredE
     let (holds, directory) = (Holds::default(), &directory);
     let wish = Wish { config, view, maps, directory, access: &access, holds: &holds, now: NOW };
     let desired = Desired::new(&wish, &mut RingCache::default())?;
-    Ok(plan(&desired, directory, &access, maps))
+    let interfaces = desired.settings.interfaces;
+    Ok(plan(&desired, directory, &access, &interfaces, maps))
 }
 
 /// Applies the difference one step at a time and hands the maps to `watch` after each.
