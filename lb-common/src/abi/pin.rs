@@ -224,12 +224,9 @@ impl PinSet {
     pub fn room(&self, now: Tick, idle: u32) -> Room {
         let (mut best, mut confirmed) = (0, 0);
         for way in 0..WAYS as u64 {
-            let word = self.pin(way as usize).0;
-            let age = (now.0 as u64).wrapping_sub(word >> TICK_SHIFT) & TICK_MASK as u64;
-            let expired = below_zero(idle as i64 - 1 - age as i64);
-            let stays = below_zero((word << (63 - CONFIRMED.trailing_zeros())) as i64) & !expired;
-            confirmed += stays & 1;
-            let worth = ((age + 1) | (expired & 1 << (TICK_BITS + 1))) & !stays;
+            let worth = worth(self.pin(way as usize), now, idle);
+            // Nothing to gain: confirmed and live.
+            confirmed += below_zero(worth as i64 - 1) & 1;
             let candidate = worth << 3 | way;
             best ^= (best ^ candidate) & below_zero(best as i64 - candidate as i64);
         }
@@ -240,6 +237,16 @@ impl PinSet {
 /// Any three bits of it in a row are another number: shifted by `BIT_OF[way]` it has the way in its upper three.
 const DE_BRUIJN: u64 = 0b0001_0111 << 56;
 const BIT_OF: [u32; WAYS] = [0, 1, 2, 4, 7, 3, 6, 5];
+
+/// What a newcomer gains by this pin's place, 0 if it stays: it is confirmed and live. A function of its own, for the stack: in
+/// line, the compiler works at all eight pins at once.
+#[inline(never)]
+fn worth(pin: Pin, now: Tick, idle: u32) -> u64 {
+    let age = (now.0 as u64).wrapping_sub(pin.0 >> TICK_SHIFT) & TICK_MASK as u64;
+    let expired = below_zero(idle as i64 - 1 - age as i64);
+    let stays = below_zero((pin.0 << (63 - CONFIRMED.trailing_zeros())) as i64) & !expired;
+    ((age + 1) | (expired & 1 << (TICK_BITS + 1))) & !stays
+}
 
 /// All ones if it is.
 #[inline(always)]
