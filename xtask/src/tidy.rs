@@ -15,7 +15,7 @@ use crate::workspace;
 use source::Source;
 
 /// Where our own text is, from the root of the checkout. Directories are walked.
-const PLACES: [&str; 14] = [
+const PLACES: [&str; 15] = [
     ".cargo",
     ".ci",
     "Cargo.toml",
@@ -25,6 +25,7 @@ const PLACES: [&str; 14] = [
     "configs",
     "deny.toml",
     "docs",
+    "fuzz",
     "lb-common",
     "lb-ebpf",
     "lb-user",
@@ -33,7 +34,7 @@ const PLACES: [&str; 14] = [
 ];
 
 /// What is not ours below those, or not text.
-const PASSED_OVER: [&str; 2] = ["target", "proptest-regressions"];
+const PASSED_OVER: [&str; 4] = ["target", "proptest-regressions", "corpus", "artifacts"];
 
 /// A line that breaks a rule.
 #[derive(Debug, PartialEq, Eq)]

@@ -73,6 +73,13 @@ impl HostTables {
         Ok(())
     }
 
+    /// Forgets all pins and fragments.
+    pub fn forget_flows(&mut self) {
+        let pins = self.pins.iter().flat_map(|set| (0..WAYS).map(move |way| (set, way)));
+        pins.for_each(|(set, way)| set.set_pin(way, Pin::from_word(0)));
+        self.fragments.clear();
+    }
+
     /// Writes the pins to the maps, as packets would have.
     pub fn store_pins(&self, maps: &impl Maps) {
         let pins = self.pins.iter().flat_map(|set| (0..WAYS).map(|way| set.pin(way)));
