@@ -2,6 +2,7 @@
 
 mod failure;
 mod operation;
+mod paths;
 mod scene;
 mod services;
 mod traffic;
