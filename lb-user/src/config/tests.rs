@@ -1,5 +1,7 @@
 //! Files and what is said of them.
 
+mod services;
+
 use super::*;
 
 const GOOD: &str = r#"
