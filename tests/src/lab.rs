@@ -56,6 +56,8 @@ pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 10);
 pub const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 1);
 /// The director's own address.
 pub const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 2);
+/// Another director's own address, where a test adds one.
+pub const DIRECTOR_B: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 3);
 /// The interface of every machine.
 pub const INTERFACE: &str = "eth0";
 /// The director's second interface, where the real servers are on a segment of their own.
@@ -145,7 +147,7 @@ impl Lab {
         Process::spawn(command, name, &self.directory.join(format!("{name}.log")))
     }
 
-    /// Frames and bytes that a machine has received and sent on its interface.
+    /// Frames and bytes that a machine has received and sent on its first interface.
     ///
     /// # Errors
     /// If the counters cannot be read.

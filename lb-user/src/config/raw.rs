@@ -57,7 +57,7 @@ pub struct Pool {
 
 /// `ring_size`
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number or \"auto\"")]
 pub enum RingSize {
     Number(i64),
     Word(String),
@@ -83,7 +83,7 @@ pub struct Service {
     pub protocol: Spanned<String>,
     pub pool: Spanned<String>,
     pub affinity: Option<Spanned<String>>,
-    pub source_mask: Option<SourceMask>,
+    pub source_mask: Option<Spanned<SourceMask>>,
     pub tracking: Option<Spanned<String>>,
     pub idle_timeout: Option<Spanned<String>>,
     pub allow: Option<Vec<Spanned<String>>>,
@@ -93,7 +93,7 @@ pub struct Service {
 
 /// `port`
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number or \"any\"; a range is written `ports`")]
 pub enum Port {
     Number(i64),
     Word(String),
@@ -101,7 +101,7 @@ pub enum Port {
 
 /// `source_mask`
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as { v4 = 24, v6 = 64 }")]
 pub struct SourceMask {
     pub v4: Option<Spanned<i64>>,
     pub v6: Option<Spanned<i64>>,

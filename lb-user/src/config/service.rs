@@ -258,12 +258,18 @@ fn tracking(report: &mut Report<'_>, tracking: Option<&Spanned<String>>) -> Trac
 
 fn affinity(report: &mut Report<'_>, raw: &raw::Service, vip: IpAddr) -> Affinity {
     let raw::Service { affinity, source_mask, .. } = raw;
-    let (v4, v6) = source_mask.as_ref().map_or((None, None), |mask| (mask.v4.as_ref(), mask.v6.as_ref()));
+    let mask = source_mask.as_ref().map(Spanned::get_ref);
+    let (v4, v6) = mask.map_or((None, None), |mask| (mask.v4.as_ref(), mask.v6.as_ref()));
     let v4 = number(report, "service.source_mask.v4", v4, 1..=32, 32);
     let v6 = number(report, "service.source_mask.v6", v6, 1..=128, 128);
     let bits = if vip.is_ipv4() { v4 } else { v6 };
     match affinity.as_ref().map(|word| (word.get_ref().as_str(), word.span())) {
-        None | Some(("flow", _)) => Affinity::Flow,
+        None | Some(("flow", _)) => {
+            if let Some(mask) = source_mask {
+                report.warning(mask.span(), "source_mask means nothing without affinity = \"source\"");
+            }
+            Affinity::Flow
+        }
         Some(("source", _)) => Affinity::Source { bits: u8::try_from(bits).unwrap_or(u8::MAX) },
         Some((other, span)) => {
             report.error(span, format!("service.affinity is \"{other}\"; it must be \"flow\" or \"source\""));
@@ -286,6 +292,10 @@ fn access(report: &mut Report<'_>, raw: &raw::Service, vip: IpAddr) -> Option<Ac
     let rest = if raw.allow.is_some() { Access::Denied } else { Access::Allowed };
     let all = if vip.is_ipv4() { IpNet::V4(ipnet::Ipv4Net::default()) } else { IpNet::V6(ipnet::Ipv6Net::default()) };
     rules.entry(all).or_insert(rest);
+    if rules.values().all(|access| *access == Access::Denied) {
+        let span = raw.allow.iter().flatten().chain(&raw.deny).next().map_or(raw.vip.span(), Spanned::span);
+        report.warning(span, "the lists `allow` and `deny` let nobody in");
+    }
     // A list that lets everybody in need not be looked at.
     rules.values().any(|access| *access == Access::Denied).then_some(AccessRules { rules })
 }

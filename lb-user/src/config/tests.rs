@@ -1,6 +1,7 @@
 //! Files and what is said of them.
 
 use std::time::Duration;
+mod services;
 
 use super::*;
 

@@ -69,7 +69,11 @@ fn peers_of(report: &mut Report<'_>, peers: &[Spanned<String>]) -> Vec<IpAddr> {
             report.error(peer.span(), format!("director.peers has more than {} addresses", abi::MAX_PEERS));
             break;
         }
-        addresses.extend(address(report, "director.peers", peer));
+        let Some(address) = address(report, "director.peers", peer) else { continue };
+        if addresses.contains(&address) {
+            report.error(peer.span(), format!("{address} is twice in director.peers"));
+        }
+        addresses.push(address);
     }
     addresses
 }

@@ -114,7 +114,8 @@ impl Lab {
     /// # Errors
     /// If the switch's port does not let itself be told.
     pub fn keep_tags_in_frames(&self) -> Result<()> {
-        run(self.bridge.command("ethtool").args(["-K", "director", "txvlan", "off"]))
+        let features = ["txvlan", "off", "tx-vlan-stag-hw-insert", "off"];
+        run(self.bridge.command("ethtool").args(["-K", "director"]).args(features))
     }
 
     fn switch_on(&self, switch: Switch) -> Result<()> {

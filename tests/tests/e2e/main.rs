@@ -4,6 +4,7 @@ mod crowd;
 mod failure;
 mod health;
 mod operation;
+mod paths;
 mod scene;
 mod services;
 mod traffic;

@@ -1,5 +1,7 @@
 //! What most tests start from: a director and real servers that run nginx.
 
+use std::net::IpAddr;
+
 use anyhow::Result;
 use tests::lab::{Director, Lab, Nginx, Topology, VIP, fetch, real_address};
 
@@ -15,6 +17,23 @@ pub fn config(weights: &[u32]) -> String {
          [pool.web]\ncheck = {{ type = \"tcp\", interval = \"100ms\", timeout = \"100ms\", rise = 2, fall = 2 }}\n{reals}\
          [[service]]\nname = \"http\"\nvip = \"{VIP}\"\nport = 80\nprotocol = \"tcp\"\npool = \"web\"\n"
     )
+}
+
+/// A pool of real servers with these names and addresses that are asked for at this port every 100 milliseconds.
+pub fn pool(name: &str, port: u16, reals: &[(String, IpAddr)]) -> String {
+    let real = |(real, address): &(String, IpAddr)| {
+        format!("[[pool.{name}.real]]\nname = \"{real}\"\naddress = \"{address}\"\n")
+    };
+    let reals: String = reals.iter().map(real).collect();
+    format!(
+        "[pool.{name}]\ncheck = {{ type = \"tcp\", port = {port}, interval = \"100ms\", timeout = \"100ms\" }}\n{reals}"
+    )
+}
+
+/// A service with these keys beside its vip, its protocol and its pool.
+pub fn service(vip: impl Into<IpAddr>, protocol: &str, pool: &str, keys: &str) -> String {
+    let vip = vip.into();
+    format!("[[service]]\nvip = \"{vip}\"\nprotocol = \"{protocol}\"\npool = \"{pool}\"\n{keys}\n")
 }
 
 /// A lab with everything running and every check green.

@@ -11,22 +11,14 @@ use tests::lab::{
     eventually, fetch, fetch_from, in_v6, real_address,
 };
 
+use crate::scene::{self, service};
+
 const SOON: Duration = Duration::from_secs(10);
 
-/// A pool that is checked on port 80, of some of the lab's real servers.
+/// A pool of some of the lab's real servers.
 fn pool(name: &str, reals: &[u8]) -> String {
-    let real =
-        |index: &u8| format!("[[pool.{name}.real]]\nname = \"real{index}\"\naddress = \"{}\"\n", real_address(*index));
-    let reals: String = reals.iter().map(real).collect();
-    format!(
-        "[pool.{name}]\ncheck = {{ type = \"tcp\", port = 80, interval = \"100ms\", timeout = \"100ms\" }}\n{reals}"
-    )
-}
-
-/// A service with these keys beside its vip, its pool and its protocol.
-fn service(vip: impl Into<IpAddr>, protocol: &str, pool: &str, keys: &str) -> String {
-    let vip = vip.into();
-    format!("[[service]]\nvip = \"{vip}\"\nprotocol = \"{protocol}\"\npool = \"{pool}\"\n{keys}\n")
+    let real = |index: &u8| (format!("real{index}"), real_address(*index).into());
+    scene::pool(name, 80, &reals.iter().map(real).collect::<Vec<_>>())
 }
 
 /// A lab of real servers that listen on these ports, and a director that has found them all up.
