@@ -7,8 +7,8 @@ use aya_ebpf::btf_maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArra
 use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{
-    AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinSet, RealId, RealInfo, RealSlot, Room, ServiceId, ServiceKey,
-    ServiceInfo, ServiceSlot, Settings, Tick, WAYS, limits,
+    AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinSet, RealId, RealInfo, RealSlot, Room, ServiceId,
+    ServiceInfo, ServiceKey, ServiceSlot, Settings, Tick, WAYS, limits,
 };
 use lb_common::datapath::{Stage, Tables, Tracked, find_block, track};
 use lb_common::reason::Reason;
@@ -84,8 +84,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn track(&mut self, tracked: Tracked) -> Bucket {
-        let Tracked { identity, ring_hash, bucket, slot, packet } = tracked;
-        Bucket::from_word(track_flow(identity, ring_hash, bucket.to_word(), slot, packet as u32))
+        let Tracked { identity, ring_hash, bucket, service, slot, packet } = tracked;
+        let place = slot | service.index() << 16;
+        Bucket::from_word(track_flow(identity, ring_hash, bucket.to_word(), place, packet as u32))
     }
 
     #[inline(always)]
@@ -144,14 +145,16 @@ impl Tables for KernelTables {
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn track_flow(identity: u64, ring_hash: u32, bucket: u64, slot: u32, packet: u32) -> u64 {
+extern "C" fn track_flow(identity: u64, ring_hash: u32, bucket: u64, place: u32, packet: u32) -> u64 {
     let packet = match packet {
         0 => Stage::Begins,
         1 => Stage::GoesOn,
         _ => Stage::Reports,
     };
-    let bucket = Bucket::from_word(bucket);
-    track(Tracked { identity, ring_hash, bucket, slot, packet }, &mut KernelTables).to_word()
+    // Five numbers are all that a function of the kernel's takes, so one has both the slot and the service.
+    let Some(service) = ServiceId::new((place >> 16) as u16) else { return bucket };
+    let (bucket, slot) = (Bucket::from_word(bucket), place & 0xffff);
+    track(Tracked { identity, ring_hash, bucket, service, slot, packet }, &mut KernelTables).to_word()
 }
 
 #[inline(never)]

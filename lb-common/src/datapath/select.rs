@@ -38,7 +38,8 @@ pub fn select<F: Flow, P: Cursor + ?Sized, T: Tables>(
         && let Some(packet) = stage(flow, packet, matched.flags)
     {
         let identity = flow_hash.identity();
-        bucket = tables.track(Tracked { identity, ring_hash, bucket, slot: matched.slot, packet });
+        let Matched { service, slot, .. } = *matched;
+        bucket = tables.track(Tracked { identity, ring_hash, bucket, service, slot, packet });
     }
     match bucket.real() {
         Some(real) => Ok(Chosen { real, bucket }),

@@ -4,7 +4,7 @@
 //! the bucket's owner, and those that were there before go to who had them before, if anybody knows (the old ring).
 
 use super::Tables;
-use crate::abi::{Bucket, Pin, PinName, WAYS};
+use crate::abi::{Bucket, Pin, PinName, ServiceId, WAYS};
 use crate::hash::reduce;
 
 /// What of a packet decides about its pin. Numbers, so that it can be what a function of the kernel program takes.
@@ -16,7 +16,9 @@ pub struct Tracked {
     pub ring_hash: u32,
     /// That bucket.
     pub bucket: Bucket,
-    /// The service's slot.
+    /// The service.
+    pub service: ServiceId,
+    /// Its slot, below 65,536.
     pub slot: u32,
     /// How the packet stands to its flow.
     pub packet: Stage,
@@ -37,11 +39,8 @@ pub enum Stage {
 /// Where a flow goes that may be elsewhere than its bucket says; remembers that.
 #[inline(always)]
 pub fn track<T: Tables>(tracked: Tracked, tables: &mut T) -> Bucket {
-    let Tracked { identity, bucket, packet, .. } = tracked;
-    let Some((settings, service)) = tables.settings().zip(tables.slot(tracked.slot).and_then(|slot| slot.service()))
-    else {
-        return bucket;
-    };
+    let Tracked { identity, bucket, service, packet, .. } = tracked;
+    let Some(settings) = tables.settings() else { return bucket };
     let set = identity as u32 & settings.pin_mask as u32;
     let name = PinName::new(identity, service);
     let idle = settings.idle_ticks as u32;

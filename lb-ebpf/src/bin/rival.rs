@@ -1,8 +1,8 @@
 //! What we measure ourselves against: the flow table that other balancers have, one LRU hash entry for each flow.
 //!
-//! It is kept as cheap as such a program can be, so that the comparison flatters nobody: IPv4 and TCP only, no look-up of the
-//! service, no judging, no time to live, one counter, the smallest key that holds all five fields. An object of its own,
-//! because its table is large.
+//! Twice: `lru_rival` is our own pipeline with that table in the place of the pins. `lru_bare` is as cheap as a program with
+//! such a table can be: IPv4 and TCP only, no look-up of the service, no judging, no time to live, one counter. An object of
+//! its own, because its table is large.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -16,10 +16,17 @@ use aya_ebpf::btf_maps::{LruHashMap, PerCpuArray};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use frames::next_v4;
-use lb_common::abi::{Mac, Protocol};
+use lb_common::abi::{
+    AccessList, Bucket, FragmentOwner, Mac, PinSet, Protocol, RealId, RealSlot, ServiceId, ServiceKey, ServiceSlot,
+    Settings, Tick,
+};
+use lb_common::datapath::{Tables, Tracked};
 use lb_common::hash::{mix, reduce};
+use lb_common::reason::Reason;
 use lb_common::wire::{Cursor, Ethernet, Ipv4};
 use lb_ebpf::cursor::XdpCursor;
+use lb_ebpf::maps::KernelTables;
+use lb_ebpf::program;
 
 /// Who talks to whom.
 #[repr(C)]
@@ -35,15 +42,112 @@ type RealMac = u64;
 
 #[btf_map]
 static FLOWS: LruHashMap<FiveTuple, RealMac, 1_048_576> = LruHashMap::new();
+/// The same for our own pipeline, by the hash that stands for the flow.
+#[btf_map]
+static TRACKED: LruHashMap<u64, Bucket, 1_048_576> = LruHashMap::new();
 /// How many frames found their flow (0), and how many did not (1).
 #[btf_map]
 static FOUND: PerCpuArray<u64, 2> = PerCpuArray::new();
 
 const REALS: u32 = 100;
 
+/// Our tables, but for the pins. The key is as small as it can be: the hash that stands for the flow.
+struct RivalTables;
+
+impl Tables for RivalTables {
+    #[inline(always)]
+    fn settings(&self) -> Option<&Settings> {
+        OURS.settings()
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Option<&ServiceSlot> {
+        OURS.slot(index)
+    }
+
+    #[inline(always)]
+    fn real(&self, id: RealId) -> Option<&RealSlot> {
+        OURS.real(id)
+    }
+
+    #[inline(always)]
+    fn pins(&self, set: u32) -> Option<&PinSet> {
+        OURS.pins(set)
+    }
+
+    #[inline(always)]
+    fn track(&mut self, tracked: Tracked) -> Bucket {
+        // SAFETY: the value is copied at once, as one word.
+        match unsafe { TRACKED.get(tracked.identity) } {
+            Some(bucket) => *bucket,
+            None => {
+                let _ = TRACKED.insert(tracked.identity, tracked.bucket, 0);
+                tracked.bucket
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn bucket(&self, index: u32) -> Option<Bucket> {
+        OURS.bucket(index)
+    }
+
+    #[inline(always)]
+    fn find_block(&self, key: ServiceKey) -> Option<u32> {
+        OURS.find_block(key)
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Tick {
+        OURS.now()
+    }
+
+    #[inline(always)]
+    fn access(&self, list: AccessList, client: [u64; 2]) -> Option<u32> {
+        OURS.access(list, client)
+    }
+
+    #[inline(always)]
+    fn is_fenced(&self, vip: [u64; 2]) -> bool {
+        OURS.is_fenced(vip)
+    }
+
+    #[inline(always)]
+    fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner> {
+        OURS.fragment_owner(packet)
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&mut self, packet: u64, owner: FragmentOwner) {
+        KernelTables.remember_fragment(packet, owner);
+    }
+
+    #[inline(always)]
+    fn count_reason(&mut self, reason: Reason) {
+        KernelTables.count_reason(reason);
+    }
+
+    #[inline(always)]
+    fn count_forwarded(&mut self, service: ServiceId, real: RealId, bytes: u64) {
+        KernelTables.count_forwarded(service, real, bytes);
+    }
+}
+
+/// Where what is looked up lives.
+static OURS: KernelTables = KernelTables;
+
 /// Each repeat with another IPv4 flow.
 #[xdp]
 pub fn lru_rival(ctx: XdpContext) -> u32 {
+    match next_v4(&mut XdpCursor::new(&ctx)) {
+        Some(()) => program::run_over(&ctx, &mut RivalTables),
+        None => XDP_ABORTED,
+    }
+}
+
+/// Each repeat with another IPv4 flow.
+#[xdp]
+pub fn lru_bare(ctx: XdpContext) -> u32 {
     let mut packet = XdpCursor::new(&ctx);
     match next_v4(&mut packet) {
         Some(()) => forward(&mut packet).unwrap_or(XDP_PASS),

@@ -54,8 +54,10 @@ pub enum Subject {
     Pipeline(&'static str, Reason),
     /// A program of the bench object that counts nothing; its verdict.
     Bare(&'static str, u32),
-    /// The rival: nearly every frame finds its flow in the table.
+    /// Our pipeline with the flow table that others have in the place of the pins: a program of the rival object.
     Rival,
+    /// No more than such a table: a program of the rival object. Nearly every frame finds its flow in it.
+    BareRival,
 }
 
 impl Subject {
@@ -68,7 +70,7 @@ impl Subject {
                 Action::Drop => aya_verdict::DROP,
             },
             Self::Bare(_, verdict) => verdict,
-            Self::Rival => TX,
+            Self::Rival | Self::BareRival => TX,
         }
     }
 }
@@ -144,8 +146,9 @@ pub fn all() -> Vec<Case> {
     for (flows, pins) in [(1, DEFAULT_PINS), (MANY, DEFAULT_PINS), (MILLION, 4 << 20)] {
         let scene = Scene::Tracking { pins };
         cases.push(Case { scene, ..Case::forwarded("pin-hit", flows, &tcp) });
-        // The same frames, with a table of its own.
+        // The same frames, with tables of their own.
         cases.push(Case { scene, subject: Subject::Rival, ..Case::forwarded("lru-rival", flows, &tcp) });
+        cases.push(Case { scene, subject: Subject::BareRival, ..Case::forwarded("lru-bare", flows, &tcp) });
     }
     for (name, frame, reason) in [
         ("not-ours-arp", arp, Reason::NotBalanced),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
-use lb_common::abi::{Pin, WAYS};
-use lb_user::config::Limits;
+use lb_common::abi::Pin;
+use lb_common::reason::Reason;
 use lb_user::dataplane::{Kernel, Maps, WordMap};
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
@@ -54,7 +54,7 @@ fn measure_scene(scene: Scene, cases: Vec<Case>) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for case in &cases {
         let mut rival = match case.subject {
-            Subject::Rival => Some(load_rival()?),
+            Subject::Rival | Subject::BareRival => Some(fixture::load(&fixture::rival_object()?, &scene.world())?),
             _ => None,
         };
         let mut bed = Bed { case, kernel: &mut kernel, rival: rival.as_mut() };
@@ -65,12 +65,6 @@ fn measure_scene(scene: Scene, cases: Vec<Case>) -> Result<Vec<Sample>> {
         }
     }
     Ok(samples)
-}
-
-/// It has the director's maps too, which nobody looks at.
-fn load_rival() -> Result<Kernel> {
-    let limits = Limits { services: 1, reals: 1, ring_buckets: 1, pins: WAYS as u32, access_prefixes: 1 };
-    Ok(Kernel::load_unpinned(&fixture::rival_object()?, &limits)?)
 }
 
 /// What a case runs in.
@@ -119,9 +113,9 @@ impl Bed<'_> {
         let before = self.went_their_way()?;
         let ns = run(self.subject()?, case, case.subject.verdict(), repeat)?;
         let least = match case.subject {
-            Subject::Pipeline(..) => repeat.into(),
+            Subject::Pipeline(..) | Subject::Rival => repeat.into(),
             Subject::Bare(..) => 0,
-            Subject::Rival => (f64::from(repeat) * NEARLY_ALL) as u64,
+            Subject::BareRival => (f64::from(repeat) * NEARLY_ALL) as u64,
         };
         let count = self.went_their_way()? - before;
         ensure!(count >= least, "{}: only {count} of {repeat} frames went their way", case.name);
@@ -131,9 +125,9 @@ impl Bed<'_> {
     fn subject(&mut self) -> Result<&Xdp> {
         match (self.case.subject, &mut self.rival) {
             (Subject::Pipeline(name, _) | Subject::Bare(name, _), _) => Ok(self.kernel.program(name)?),
-            (Subject::Rival, rival) => {
+            (subject, rival) => {
                 let rival = rival.as_mut().context("the rival is not loaded")?;
-                Ok(rival.program("lru_rival")?)
+                Ok(rival.program(if matches!(subject, Subject::Rival) { "lru_rival" } else { "lru_bare" })?)
             }
         }
     }
@@ -141,7 +135,8 @@ impl Bed<'_> {
     fn went_their_way(&mut self) -> Result<u64> {
         match (self.case.subject, &mut self.rival) {
             (Subject::Pipeline(_, reason), _) => Ok(self.kernel.reason(reason)?),
-            (Subject::Rival, Some(rival)) => {
+            (Subject::Rival, Some(rival)) => Ok(rival.reason(Reason::Forwarded)?),
+            (Subject::BareRival, Some(rival)) => {
                 let map = rival.ebpf().map("FOUND").context("the rival has no map FOUND")?;
                 Ok(PerCpuArray::<_, u64>::try_from(map)?.get(&0, 0)?.iter().sum())
             }
