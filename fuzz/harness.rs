@@ -10,7 +10,7 @@ use lb_common::datapath::process;
 use lb_common::reason::{Action, Reason};
 use lb_common::wire::Buffer;
 use lb_user::config::Config;
-use lb_user::dataplane::{HostTables, Memory};
+use lb_user::dataplane::{HostTables, Maps, Memory};
 use lb_user::reconcile::Reconciler;
 use lb_user::state::{Interface, Moment, Path, View};
 
@@ -112,7 +112,12 @@ fn tables() -> HostTables {
     let mut maps = Memory::new(limits);
     let now = Moment { seconds: 1000, tick: Tick::from_nanoseconds(1_000_000_000_000) };
     Reconciler::default().reconcile(&parsed.config, &view, &mut maps, now).expect("the world fits");
+    // The lease that these vips are answered under ended at 0.
+    for service in &parsed.config.services {
+        maps.set_lease(service.vip, Some(0)).expect("memory takes it");
+    }
     let mut tables = HostTables::new(&maps, limits).expect("memory can be read");
     tables.now = now.tick;
+    tables.nanoseconds = 1_000_000_000_000;
     tables
 }
