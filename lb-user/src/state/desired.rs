@@ -1,6 +1,6 @@
 //! What the maps should hold: a function of config and view, and of the ids and places already given out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -130,8 +130,7 @@ pub struct Branch<'a> {
 fn branches(config: &Config) -> Vec<Branch<'_>> {
     let mut branches = Vec::new();
     for service in &config.services {
-        let zones: BTreeSet<&str> = service.locality.values().map(String::as_str).collect();
-        let all = std::iter::once(None).chain(zones.into_iter().map(Some));
+        let all = std::iter::once(None).chain(service.zones().into_iter().map(Some));
         branches.extend(all.map(|zone| Branch { service, zone }));
     }
     branches

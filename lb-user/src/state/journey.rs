@@ -122,6 +122,7 @@ impl World {
     fn write(&mut self) {
         let (config, now) = (self.config(), self.moment());
         self.reconciler.reconcile(&config, &self.view, &mut self.maps, now).expect("it fits");
+        self.forget_the_down();
     }
 
     /// Does the first so many of a thousand parts of the next change; then the daemon dies.
@@ -167,12 +168,19 @@ impl World {
         for (flow, real) in flows.into_iter().zip(went).filter(|(_, real)| *real != 0) {
             self.flows.insert(flow, Flow { real, seen: self.now });
         }
+        self.forget_the_down();
     }
 
-    /// Nothing is promised to flows of real servers that are down.
+    /// Nothing is promised to flows of real servers that are down, as far as that is believed.
     fn forget_the_down(&mut self) {
-        let view = &self.view;
-        self.flows.retain(|_, flow| view.health_of("p", address(flow.real)) != Health::Down);
+        let held = self.view.held.contains("p");
+        let believed = Directory::read(&self.maps).reals.into_values().map(|info| (info.address, info.health));
+        let believed: HashMap<_, _> = believed.collect();
+        let health = |last: u8| match believed.get(&octets(address(last))).filter(|_| held) {
+            Some(health) => Health::from_number(*health),
+            None => self.view.health_of("p", address(last)),
+        };
+        self.flows.retain(|_, flow| health(flow.real) != Health::Down);
     }
 
     fn order(&mut self, last: u8, order: Order) {
@@ -274,7 +282,6 @@ fn go(world: &mut World, act: &Act) -> Result<(), String> {
         Act::Down(real) => {
             let (last, _) = *real.get(&world.reals);
             world.view.set_health("p", address(last), Health::Down);
-            world.flows.retain(|_, flow| flow.real != last);
             world.write();
         }
         Act::Up => {
@@ -306,7 +313,6 @@ fn go(world: &mut World, act: &Act) -> Result<(), String> {
             let (last, _) = *real.get(&world.reals);
             world.view.set_health("p", address(last), Health::Up);
             world.write();
-            world.forget_the_down();
         }
         Act::Order(real, order) => {
             let (last, _) = *real.get(&world.reals);
@@ -327,7 +333,6 @@ fn go(world: &mut World, act: &Act) -> Result<(), String> {
         Act::Release => {
             world.view.held.clear();
             world.write();
-            world.forget_the_down();
         }
         Act::CrashAsked(real, asked, parts) => {
             let (last, _) = *real.get(&world.reals);
@@ -349,7 +354,7 @@ fn go(world: &mut World, act: &Act) -> Result<(), String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: std::env::var("JC").map_or(32, |c| c.parse().unwrap()), ..ProptestConfig::default() })]
 
     #[test]
     fn a_flow_stays_until_its_real_server_dies_or_it_falls_silent(
