@@ -354,7 +354,7 @@ fn go(world: &mut World, act: &Act) -> Result<(), String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: std::env::var("JC").map_or(32, |c| c.parse().unwrap()), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn a_flow_stays_until_its_real_server_dies_or_it_falls_silent(
