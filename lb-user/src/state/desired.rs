@@ -175,7 +175,9 @@ fn services<'a, M: Maps>(
         let id = exact.or_else(moved).or_else(|| free.take(ServiceId::new));
         claimed.extend(id);
         let id = id.ok_or_else(|| DesiredError::Services(service.name.clone()))?;
-        let former = directory.services.get(&id);
+        // Clients who get a zone have been where the service's own ring says.
+        let of_service = || directory.service(service, &Name::EMPTY).and_then(|id| directory.services.get(&id));
+        let former = directory.services.get(&id).or_else(of_service);
         // Every branch has a ring.
         let ring = rings.get_mut(&(service.pool, branch.zone));
         let ring = ring.ok_or_else(|| DesiredError::Services(service.name.clone()))?;
@@ -309,12 +311,7 @@ fn slot(
     ServiceSlot { old_ring: info.old_ring, source_mask: source_mask(branch.service), ..slot }
 }
 
-fn flags(
-    wish: &Wish<'_, impl Maps>,
-    branch: &Branch<'_>,
-    second_list: bool,
-    departed: &[Departed],
-) -> ServiceFlags {
+fn flags(wish: &Wish<'_, impl Maps>, branch: &Branch<'_>, second_list: bool, departed: &[Departed]) -> ServiceFlags {
     let here = |real: &Real| wish.view.is_here(real.address);
     // A real server of any pool: its flows may have been this service's.
     let drains_here = departed.iter().any(|(_, _, slot)| slot.owner().is_some_and(Bucket::is_local));

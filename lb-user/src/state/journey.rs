@@ -245,8 +245,11 @@ fn orders() -> impl Strategy<Value = Order> {
 
 fn asks() -> impl Strategy<Value = Asked> {
     let share = prop_oneof![Just(1000), 0u16..=1000].prop_map(Share::thousandths);
-    (prop::option::of(0u32..6), share, prop::bool::weighted(0.1))
-        .prop_map(|(weight, share, drain)| Asked { weight, share, drain })
+    (prop::option::of(0u32..6), share, prop::bool::weighted(0.1)).prop_map(|(weight, share, drain)| Asked {
+        weight,
+        share,
+        drain,
+    })
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -369,6 +372,19 @@ proptest! {
             prop_assert_eq!(outcome, Ok(()), "act {}", number);
         }
     }
+}
+
+#[test]
+fn clients_who_get_a_zone_keep_their_flows() {
+    let mut world = World::new(Ways::default());
+    world.open(300);
+    world.ways.zones = true;
+    world.write();
+    assert_eq!(world.speak(|_| true), Ok(()));
+    world.now += IDLE / 2;
+    world.open(100);
+    world.sweep();
+    assert_eq!(world.speak(|_| true), Ok(()));
 }
 
 #[test]
