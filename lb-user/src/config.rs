@@ -3,6 +3,7 @@
 //! After this module there are no strings for addresses, ports, durations or modes.
 
 mod check;
+mod locality;
 mod problem;
 mod raw;
 mod service;
