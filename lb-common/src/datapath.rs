@@ -10,6 +10,7 @@ mod flow;
 mod ipv4;
 mod ipv6;
 mod link;
+pub mod probe;
 mod select;
 mod track;
 
@@ -70,6 +71,15 @@ pub trait Tables {
     /// Remembers where the first fragment of a packet goes.
     fn remember_fragment(&mut self, packet: u64, owner: FragmentOwner);
 
+    /// The own address, as loaded, of the real server whose answer to a probe by a vip this is, by the number that
+    /// [`probe::Departure`] has for it.
+    fn probed_real(&self, answer: u64) -> Option<[u64; 2]>;
+
+    /// What [`probe::answer`] says and does. The kernel has that as a function of its own.
+    fn take_answer<P: Frame + ?Sized>(&mut self, frame: &mut P) -> bool {
+        probe::answer(frame, self)
+    }
+
     /// One more packet with this verdict.
     fn count_reason(&mut self, reason: Reason);
 
@@ -87,7 +97,7 @@ pub struct Outcome {
 }
 
 /// Takes one frame through the pipeline. If it is to be transmitted its Ethernet addresses, its tag where its real server is
-/// in another VLAN, and its time to live are rewritten, else it is as it was.
+/// in another VLAN, and its time to live are rewritten; if it answers a probe by a vip, its source. Else it is as it was.
 #[inline(always)]
 pub fn process<P: Frame + ?Sized, T: Tables>(frame: &mut P, tables: &mut T) -> Outcome {
     let length = frame.length() as u64;
@@ -96,7 +106,7 @@ pub fn process<P: Frame + ?Sized, T: Tables>(frame: &mut P, tables: &mut T) -> O
             tables.count_forwarded(service, real, length);
             outcome
         }
-        Err(reason) => Outcome { reason, interface: None },
+        Err(reason) => Outcome { reason: probe::reason(reason, frame, tables), interface: None },
     };
     tables.count_reason(outcome.reason);
     outcome

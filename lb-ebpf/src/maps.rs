@@ -1,17 +1,21 @@
 //! The only place that names a map. Sizes are defaults; the daemon sets them from the config when it loads.
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_md};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{
-    AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinSet, RealId, RealInfo, RealSlot, Room, ServiceId,
-    ServiceInfo, ServiceKey, ServiceSlot, Settings, Tick, WAYS, limits,
+    AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinSet, ProbeMark, ProbedVip, RealId, RealInfo, RealSlot,
+    Room, ServiceId, ServiceInfo, ServiceKey, ServiceSlot, Settings, Tick, WAYS, limits,
 };
-use lb_common::datapath::{Stage, Tables, Tracked, find_block, track};
+use lb_common::datapath::{Stage, Tables, Tracked, find_block, probe, track};
+use lb_common::hash::FlowKey;
 use lb_common::reason::Reason;
+use lb_common::wire::Frame;
+
+use crate::cursor::XdpCursor;
 
 const SHARED: usize = BPF_F_MMAPABLE as usize;
 const SERVICES_AND_ZERO: usize = limits::MAX_SERVICES as usize + 1;
@@ -42,6 +46,10 @@ static REAL_COUNTERS: PerCpuArray<Counter, REALS_AND_ZERO> = PerCpuArray::new();
 #[btf_map]
 static REASONS: PerCpuArray<u64, { Reason::COUNT }> = PerCpuArray::new();
 #[btf_map]
+static PROBED_VIPS: Array<ProbedVip, { limits::PROBED_VIPS as usize }, SHARED> = Array::new();
+#[btf_map]
+static PROBES: LruHashMap<u64, [u64; 2], { limits::PROBES as usize }> = LruHashMap::new();
+#[btf_map]
 static FRAGMENTS: LruHashMap<u64, FragmentOwner, { limits::FRAGMENTS as usize }> = LruHashMap::new();
 #[btf_map]
 static SERVICE_INFO: Array<ServiceInfo, SERVICES_AND_ZERO, SHARED> = Array::new();
@@ -49,7 +57,24 @@ static SERVICE_INFO: Array<ServiceInfo, SERVICES_AND_ZERO, SHARED> = Array::new(
 static REAL_INFO: Array<RealInfo, REALS_AND_ZERO, SHARED> = Array::new();
 
 /// The pipeline's tables, in the kernel.
-pub struct KernelTables;
+pub struct KernelTables {
+    /// Of the frame that is looked at.
+    context: *mut xdp_md,
+}
+
+impl KernelTables {
+    /// For one frame.
+    #[inline(always)]
+    pub const fn new(context: *mut xdp_md) -> Self {
+        Self { context }
+    }
+
+    /// For what looks at no frame.
+    #[inline(always)]
+    const fn without_frame() -> Self {
+        Self::new(core::ptr::null_mut())
+    }
+}
 
 impl Tables for KernelTables {
     #[inline(always)]
@@ -126,6 +151,18 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn probed_real(&self, answer: u64) -> Option<[u64; 2]> {
+        // SAFETY: the value is copied at once. One that is taken for another probe meanwhile is that of a probe that has been
+        // forgotten.
+        unsafe { PROBES.get(answer) }.copied()
+    }
+
+    #[inline(always)]
+    fn take_answer<P: Frame + ?Sized>(&mut self, _: &mut P) -> bool {
+        take_probe_answer(self.context) != 0
+    }
+
+    #[inline(always)]
     fn count_reason(&mut self, reason: Reason) {
         if let Some(count) = REASONS.get_ptr_mut(reason as u32) {
             // SAFETY: a valid slot of this CPU's copy; XDP does not interrupt itself on a CPU.
@@ -154,7 +191,7 @@ extern "C" fn track_flow(identity: u64, ring_hash: u32, bucket: u64, place: u32,
     // Five numbers are all that a function of the kernel's takes, so one has both the slot and the service.
     let Some(service) = ServiceId::new((place >> 16) as u16) else { return bucket };
     let (bucket, slot) = (Bucket::from_word(bucket), place & 0xffff);
-    track(Tracked { identity, ring_hash, bucket, service, slot, packet }, &mut KernelTables).to_word()
+    track(Tracked { identity, ring_hash, bucket, service, slot, packet }, &mut KernelTables::without_frame()).to_word()
 }
 
 #[inline(never)]
@@ -166,7 +203,7 @@ extern "C" fn pin_room(set: u32, now: u32, idle: u32) -> u32 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn find_port_block(vip_0: u64, vip_1: u64, tail: u32) -> u32 {
-    find_block(ServiceKey { vip: [vip_0, vip_1], tail }, &KernelTables).unwrap_or(u32::MAX)
+    find_block(ServiceKey { vip: [vip_0, vip_1], tail }, &KernelTables::without_frame()).unwrap_or(u32::MAX)
 }
 
 /// This one for its key, which is better kept off the stack of the packets that need it not.
@@ -185,6 +222,31 @@ extern "C" fn vip_is_fenced(vip_0: u64, vip_1: u64) -> u32 {
     // SAFETY: takes nothing and reads a clock.
     let has_run_out = |end: &u64| *end < unsafe { bpf_ktime_get_ns() };
     lease.and_then(|lease| LEASES.get(lease)).is_some_and(has_run_out) as u32
+}
+
+/// This one is for few packets, and keeps what it does off the stack and out of the code of all others.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn take_probe_answer(context: *mut xdp_md) -> u32 {
+    probe::answer(&mut XdpCursor::of(context), &KernelTables::new(context)) as u32
+}
+
+/// The vip that a probe is to go by.
+#[inline(always)]
+pub fn probed_vip(mark: ProbeMark) -> Option<&'static ProbedVip> {
+    PROBED_VIPS.get(mark.index())
+}
+
+/// The key of all hashes.
+#[inline(always)]
+pub fn flow_key() -> Option<&'static FlowKey> {
+    SETTINGS.get(0).map(|settings| &settings.flow_key)
+}
+
+/// Remembers which real server's answer to a probe this will be. `None`: there is no room, which cannot be.
+#[inline(always)]
+pub fn note_probe(answer: u64, real: [u64; 2]) -> Option<()> {
+    PROBES.insert(answer, real, 0).ok()
 }
 
 /// Has the frame leave by another interface; if that is gone, nowhere.

@@ -77,6 +77,12 @@ impl Ipv4 {
     pub const SOURCE: usize = Ethernet::LEN + offset_of!(Ipv4Hdr, src_addr);
     /// Destination address.
     pub const DESTINATION: usize = Ethernet::LEN + offset_of!(Ipv4Hdr, dst_addr);
+    /// Header checksum.
+    pub const CHECKSUM: usize = Ethernet::LEN + offset_of!(Ipv4Hdr, check);
+    /// What follows a header without options.
+    pub const PAYLOAD: usize = Ethernet::LEN + Ipv4Hdr::LEN;
+    /// The first byte of a header without options.
+    pub const PLAIN: u8 = 0x45;
     /// Bytes of a header without options.
     pub const LEN: usize = Ipv4Hdr::LEN;
     /// The most 32-bit words of options.
@@ -130,6 +136,13 @@ impl Icmp {
     pub const LEN: usize = 8;
     /// Bytes of the transport header that every quote has (RFC 792).
     pub const QUOTED_TRANSPORT: usize = 8;
+
+    /// The types of an echo request over IPv4 and over IPv6.
+    pub const ECHO_REQUEST: [u8; 2] = [8, 128];
+    /// The types of the reply to it.
+    pub const ECHO_REPLY: [u8; 2] = [0, 129];
+    /// Offset of an echo's identifier; the sequence number follows.
+    pub const IDENTIFIER: usize = 4;
 
     /// The type of a neighbour solicitation (RFC 4861, section 4.3).
     pub const SOLICITATION: u8 = 135;

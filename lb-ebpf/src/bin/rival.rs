@@ -57,22 +57,22 @@ struct RivalTables;
 impl Tables for RivalTables {
     #[inline(always)]
     fn settings(&self) -> Option<&Settings> {
-        OURS.settings()
+        self.ours.settings()
     }
 
     #[inline(always)]
     fn slot(&self, index: u32) -> Option<&ServiceSlot> {
-        OURS.slot(index)
+        self.ours.slot(index)
     }
 
     #[inline(always)]
     fn real(&self, id: RealId) -> Option<&RealSlot> {
-        OURS.real(id)
+        self.ours.real(id)
     }
 
     #[inline(always)]
     fn pins(&self, set: u32) -> Option<&PinSet> {
-        OURS.pins(set)
+        self.ours.pins(set)
     }
 
     #[inline(always)]
@@ -89,52 +89,50 @@ impl Tables for RivalTables {
 
     #[inline(always)]
     fn bucket(&self, index: u32) -> Option<Bucket> {
-        OURS.bucket(index)
+        self.ours.bucket(index)
     }
 
     #[inline(always)]
     fn find_block(&self, key: ServiceKey) -> Option<u32> {
-        OURS.find_block(key)
+        self.ours.find_block(key)
     }
 
     #[inline(always)]
     fn now(&self) -> Tick {
-        OURS.now()
+        self.ours.now()
     }
 
     #[inline(always)]
     fn access(&self, list: AccessList, client: [u64; 2]) -> Option<u32> {
-        OURS.access(list, client)
+        self.ours.access(list, client)
     }
 
     #[inline(always)]
     fn is_fenced(&self, vip: [u64; 2]) -> bool {
-        OURS.is_fenced(vip)
+        self.ours.is_fenced(vip)
     }
 
     #[inline(always)]
     fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner> {
-        OURS.fragment_owner(packet)
+        self.ours.fragment_owner(packet)
     }
 
     #[inline(always)]
     fn remember_fragment(&mut self, packet: u64, owner: FragmentOwner) {
-        KernelTables.remember_fragment(packet, owner);
+        self.ours.remember_fragment(packet, owner);
     }
 
     #[inline(always)]
     fn count_reason(&mut self, reason: Reason) {
-        KernelTables.count_reason(reason);
+        self.ours.count_reason(reason);
     }
 
     #[inline(always)]
     fn count_forwarded(&mut self, service: ServiceId, real: RealId, bytes: u64) {
-        KernelTables.count_forwarded(service, real, bytes);
+        self.ours.count_forwarded(service, real, bytes);
     }
 }
 
-/// Where what is looked up lives.
-static OURS: KernelTables = KernelTables;
 
 /// Each repeat with another IPv4 flow.
 #[xdp]
