@@ -13,10 +13,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, PIN_DIR};
 
 const DEFAULT_CONFIG: &str = "/etc/xdirector.toml";
-const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/xdirector";
 
 /// An XDP load balancer with direct server return.
 #[derive(Debug, Parser)]
@@ -54,7 +53,7 @@ impl Pins {
         match (&self.pin_dir, &self.config) {
             (Some(dir), _) => Ok(dir.clone()),
             (None, Some(file)) => Ok(Config::load(file)?.config.director.pin_dir),
-            (None, None) => Ok(DEFAULT_PIN_DIR.into()),
+            (None, None) => Ok(PIN_DIR.into()),
         }
     }
 }

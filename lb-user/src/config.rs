@@ -9,9 +9,11 @@ mod service;
 mod syntax;
 mod validate;
 mod values;
+pub mod vrrp;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lb_common::abi::limits::{
     DEFAULT_ACCESS_PREFIXES, DEFAULT_PINS, DEFAULT_REALS, DEFAULT_RING_BUCKETS, MAX_SERVICES,
@@ -24,6 +26,14 @@ pub use check::{
 };
 pub use problem::{ConfigErrors, Problem};
 pub use service::{AccessRules, Affinity, Ports, Service, Tracking};
+pub use vrrp::VirtualRouter;
+
+/// Where maps and links are pinned unless the file says otherwise.
+pub const PIN_DIR: &str = "/sys/fs/bpf/xdirector";
+/// Where the daemon listens for commands unless the file says otherwise.
+pub const CONTROL_SOCKET: &str = "/run/xdirector/control.sock";
+/// Where it keeps what the operator has set unless the file says otherwise.
+pub const STATE_DIR: &str = "/var/lib/xdirector";
 
 /// A file that makes sense, and what is odd about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +85,17 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// `[[service]]`, in the file's order; no two share vip, ports and protocol, nor a name.
     pub services: Vec<Service>,
+    /// `[[vrrp]]`, in the file's order; no two share a name, nor interface, VRID and family.
+    pub vrrp: Vec<VirtualRouter>,
+    /// `[[sync_group]]`: indexes in [`Config::vrrp`], none twice.
+    pub sync_groups: Vec<vrrp::SyncGroup>,
+}
+
+impl Config {
+    /// Without virtual routers.
+    pub const fn new(director: Director, limits: Limits, pools: Vec<Pool>, services: Vec<Service>) -> Self {
+        Self { director, limits, pools, services, vrrp: Vec::new(), sync_groups: Vec::new() }
+    }
 }
 
 /// `[director]`: this machine's part.
@@ -91,6 +112,29 @@ pub struct Director {
     pub pin_dir: PathBuf,
     /// The other directors: what comes from them for a service of which this machine is a real server stays here.
     pub peers: Vec<IpAddr>,
+    /// Where the daemon listens for commands.
+    pub control_socket: PathBuf,
+    /// Where what the operator has set is kept.
+    pub state_dir: PathBuf,
+    /// Addresses beyond this machine that answer pings as long as its own network is well: with none of them reachable, no
+    /// verdict on a real server is believed.
+    pub gateways: Vec<IpAddr>,
+}
+
+impl Director {
+    /// On these interfaces, and everything else as a file has it that does not say.
+    pub fn new(interfaces: Vec<String>) -> Self {
+        Self {
+            interfaces,
+            xdp_mode: XdpMode::Auto,
+            hash_seed: None,
+            pin_dir: PIN_DIR.into(),
+            peers: Vec::new(),
+            control_socket: CONTROL_SOCKET.into(),
+            state_dir: STATE_DIR.into(),
+            gateways: Vec::new(),
+        }
+    }
 }
 
 /// `xdp_mode`
@@ -144,6 +188,39 @@ pub struct Pool {
     pub reals: Vec<Real>,
     /// `None`: its real servers are always taken to be up.
     pub check: Option<Check>,
+    /// Healthy real servers that are enough: with fewer, the next tier serves too; at least 1.
+    pub min_healthy: u32,
+    /// What becomes of packets when nobody is left.
+    pub on_empty: OnEmpty,
+    /// How long a real server that comes back takes to get its whole share of new flows; zero: none.
+    pub slow_start: Duration,
+}
+
+impl Pool {
+    /// Of these real servers, and everything else as a file has it that does not say.
+    pub fn new(name: &str, ring_size: u32, reals: Vec<Real>) -> Self {
+        Self {
+            name: name.into(),
+            ring_size,
+            reals,
+            check: None,
+            min_healthy: 1,
+            on_empty: OnEmpty::Drop,
+            slow_start: Duration::ZERO,
+        }
+    }
+}
+
+/// `on_empty`: what becomes of packets for a pool in which nobody can serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnEmpty {
+    /// They are dropped.
+    #[default]
+    Drop,
+    /// They are left to this host's own stack.
+    Pass,
+    /// They go where they went last, as if those were well.
+    Keep,
 }
 
 /// `[[pool.NAME.real]]`
@@ -155,6 +232,17 @@ pub struct Real {
     pub address: IpAddr,
     /// Its share of the ring relative to the others, at most 65535; 0 = none.
     pub weight: u32,
+    /// 0 serves; others only while those below have fewer than [`Pool::min_healthy`].
+    pub tier: u8,
+    /// Where it stands, for services that send clients to near ones.
+    pub zone: Option<String>,
+}
+
+impl Real {
+    /// In tier 0, in no zone.
+    pub fn new(name: &str, address: IpAddr, weight: u32) -> Self {
+        Self { name: name.into(), address, weight, tier: 0, zone: None }
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod plan;
 mod sweep;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use lb_common::abi::{Family, Mac, RealState};
@@ -54,6 +54,70 @@ pub struct View {
     pub macs: HashMap<IpAddr, Mac>,
     /// The last way known to each address; absent is by the first interface, without a tag.
     pub paths: HashMap<IpAddr, Path>,
+    /// What the operator wants of real servers, by pool, then address.
+    pub orders: HashMap<String, HashMap<IpAddr, Order>>,
+    /// What their checks, or the time since they came back, want of real servers, by pool, then address; absent is
+    /// [`Asked::default`].
+    pub asked: HashMap<String, HashMap<IpAddr, Asked>>,
+    /// Pools whose verdicts are not believed for now: their rings stay as they are.
+    pub held: HashSet<String>,
+}
+
+/// What the operator wants of a real server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// Whether it is to serve.
+    pub duty: Duty,
+    /// Instead of the weight in the file, 0 to 65535.
+    pub weight: Option<u32>,
+}
+
+/// Whether a real server is to serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Duty {
+    /// As far as its check lets it.
+    #[default]
+    Serve,
+    /// It keeps the flows that it has and takes no others.
+    Drain,
+    /// Not at all: its flows are moved too.
+    Maintenance,
+}
+
+/// What a real server's check wants of it for now, beside being up or down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Instead of the weight in the file: as a script says.
+    pub weight: Option<u32>,
+    /// The part of its buckets that new flows find it in.
+    pub share: Share,
+    /// It keeps the flows that it has and takes no others: as an agent says.
+    pub drain: bool,
+}
+
+/// A part of a whole, in thousandths: 0 to 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u16);
+
+impl Share {
+    /// All of it.
+    pub const ALL: Self = Self(1000);
+
+    /// So many thousandths; more than 1000 is all.
+    pub const fn thousandths(number: u16) -> Self {
+        if number > Self::ALL.0 { Self::ALL } else { Self(number) }
+    }
+
+    /// In thousandths.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self::ALL
+    }
 }
 
 /// One of our interfaces.

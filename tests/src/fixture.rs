@@ -1,7 +1,7 @@
 //! A small world that kernel tests and bench run packets through: one director, a pool or more, all MACs known.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use aya::programs::{TestRun, TestRunOptions};
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use lb_common::abi::limits::MAX_REALS;
 use lb_common::abi::{Access, Mac, Protocol};
 use lb_common::ring::auto_size;
-use lb_user::config::{AccessRules, Affinity, Config, Director, Limits, Pool, Ports, Real, Service, Tracking, XdpMode};
+use lb_user::config::{AccessRules, Affinity, Config, Director, Limits, Pool, Ports, Real, Service, Tracking};
 use lb_user::dataplane::Kernel;
 use lb_user::reconcile::Reconciler;
 use lb_user::state::{Health, Interface, Moment, Path as Way, View};
@@ -48,15 +48,9 @@ impl World {
     pub fn new(reals: u16) -> Self {
         let mac = |index: u16| Mac([0x02, 0, 0, 1, (index >> 8) as u8, index as u8]);
         let ring_size = auto_size((0..reals).map(|_| 1));
-        let pool = Pool { name: "web".into(), ring_size, reals: (0..reals).map(real).collect(), check: None };
+        let pool = Pool::new("web", ring_size, (0..reals).map(real).collect());
         let service = |name: &str, vip, port, protocol| Service::new(name, vip, port, protocol, 0);
-        let director = Director {
-            interfaces: vec!["eth0".into()],
-            xdp_mode: XdpMode::Auto,
-            hash_seed: Some(0x6f1d_0c2b_9a7e_4d35),
-            pin_dir: PathBuf::new(),
-            peers: Vec::new(),
-        };
+        let director = Director { hash_seed: Some(0x6f1d_0c2b_9a7e_4d35), ..Director::new(vec!["eth0".into()]) };
         let limits = Limits { ring_buckets: 1 << 20, ..Limits::default() };
         let services = vec![
             service("tcp", VIP, PORT, Protocol::Tcp),
@@ -65,7 +59,7 @@ impl World {
             service("udp6", VIP_6, UDP_PORT, Protocol::Udp),
         ];
         Self {
-            config: Config { director, limits, pools: vec![pool], services },
+            config: Config::new(director, limits, vec![pool], services),
             view: View {
                 hash_seed: 0x6f1d_0c2b_9a7e_4d35,
                 interfaces: vec![Interface { index: INTERFACE, mac: DIRECTOR, mtu: 1500 }],
@@ -105,7 +99,7 @@ impl World {
         view.set_health("web", down.address, Health::Down);
         view.paths.insert(here.address, Way::Here);
         view.interfaces[1].mtu = 120;
-        config.pools.push(Pool { name: "far".into(), ring_size: 401, reals: far, check: None });
+        config.pools.push(Pool::new("far", 401, far));
         config.director.peers = vec![PEER_ADDRESS];
         view.macs.insert(PEER_ADDRESS, PEER);
         let service = |name: &str, vip, ports, protocol, pool| {
@@ -156,7 +150,7 @@ impl World {
         let reals: Vec<Real> = pools.remove(0).reals;
         let pool = |(number, reals): (usize, &[Real])| {
             let ring_size = auto_size(reals.iter().map(|real| real.weight));
-            Pool { name: format!("pool{number}"), ring_size, reals: reals.to_vec(), check: None }
+            Pool::new(&format!("pool{number}"), ring_size, reals.to_vec())
         };
         *pools = reals.chunks(EACH.into()).enumerate().map(pool).collect();
         let service = |number: u16| {
@@ -185,7 +179,7 @@ fn address(index: u16) -> IpAddr {
 }
 
 fn real(index: u16) -> Real {
-    Real { name: format!("real{index}"), address: address(index), weight: 1 }
+    Real::new(&format!("real{index}"), address(index), 1)
 }
 
 /// Everybody but these.

@@ -32,6 +32,10 @@ pub struct Director {
     pub pin_dir: Option<Spanned<String>>,
     #[serde(default)]
     pub peers: Vec<Spanned<String>>,
+    pub control_socket: Option<Spanned<String>>,
+    pub state_dir: Option<Spanned<String>>,
+    #[serde(default)]
+    pub gateways: Vec<Spanned<String>>,
 }
 
 /// `[limits]`
@@ -51,6 +55,9 @@ pub struct Limits {
 pub struct Pool {
     pub ring_size: Option<Spanned<RingSize>>,
     pub check: Option<Spanned<Check>>,
+    pub min_healthy: Option<Spanned<i64>>,
+    pub on_empty: Option<Spanned<String>>,
+    pub slow_start: Option<Spanned<String>>,
     #[serde(default)]
     pub real: Vec<Spanned<Real>>,
 }
@@ -70,6 +77,8 @@ pub struct Real {
     pub name: Option<Spanned<String>>,
     pub address: Spanned<String>,
     pub weight: Option<Spanned<i64>>,
+    pub tier: Option<Spanned<i64>>,
+    pub zone: Option<Spanned<String>>,
 }
 
 /// `[[service]]`
@@ -89,6 +98,8 @@ pub struct Service {
     pub allow: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub deny: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub locality: BTreeMap<Spanned<String>, Spanned<String>>,
 }
 
 /// `port`

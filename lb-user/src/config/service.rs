@@ -39,6 +39,8 @@ pub struct Service {
     pub idle_timeout: Duration,
     /// Which clients are served; `None`: all.
     pub access: Option<AccessRules>,
+    /// Clients' networks and the zones that they prefer; the longest prefix decides. Empty: nobody prefers any.
+    pub locality: BTreeMap<IpNet, String>,
 }
 
 impl Service {
@@ -54,6 +56,7 @@ impl Service {
             tracking: Tracking::JustEnough,
             idle_timeout: IDLE_TIMEOUT,
             access: None,
+            locality: BTreeMap::new(),
         }
     }
 
@@ -184,13 +187,14 @@ fn service(report: &mut Report<'_>, file: &raw::File, located: &Spanned<raw::Ser
     let vip = vip?;
     let affinity = affinity(report, raw, vip);
     let access = access(report, raw, vip);
+    let locality = locality(report, raw, vip);
     let (ports, protocol) = (ports?, protocol?);
     let written = if protocol == Protocol::Tcp { "tcp" } else { "udp" };
     let name = given.unwrap_or_else(|| match ports.first == ports.last {
         true => format!("{}/{written}", SocketAddr::new(vip, ports.first)),
         false => format!("{vip}:{ports}/{written}"),
     });
-    Some(Service { name, vip, ports, protocol, pool: pool?, affinity, tracking, idle_timeout, access })
+    Some(Service { name, vip, ports, protocol, pool: pool?, affinity, tracking, idle_timeout, access, locality })
 }
 
 fn pool(report: &mut Report<'_>, file: &raw::File, pool: &Spanned<String>) -> Option<usize> {
@@ -298,6 +302,20 @@ fn access(report: &mut Report<'_>, raw: &raw::Service, vip: IpAddr) -> Option<Ac
     }
     // A list that lets everybody in need not be looked at.
     rules.values().any(|access| *access == Access::Denied).then_some(AccessRules { rules })
+}
+
+/// That a zone is there is for the pool to say.
+fn locality(report: &mut Report<'_>, raw: &raw::Service, vip: IpAddr) -> BTreeMap<IpNet, String> {
+    let mut zones = BTreeMap::new();
+    for (prefix, zone) in &raw.locality {
+        let zone = name(report, "service.locality", zone);
+        if let Some(net) = prefix_of(report, "locality", prefix, vip)
+            && zones.insert(net, zone).is_some()
+        {
+            report.error(prefix.span(), format!("{net} is twice in service.locality"));
+        }
+    }
+    zones
 }
 
 fn prefix_of(report: &mut Report<'_>, key: &str, prefix: &Spanned<String>, vip: IpAddr) -> Option<IpNet> {

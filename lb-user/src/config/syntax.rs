@@ -3,18 +3,7 @@
 use super::problem::{ConfigErrors, Report};
 
 /// Keys of the plan that this version does not have, so that the answer is "not yet" and not "unknown".
-const LATER: &[&str] = &[
-    "vrrp",
-    "script",
-    "control_socket",
-    "metrics",
-    "min_healthy",
-    "on_empty",
-    "slow_start",
-    "zone",
-    "tier",
-    "locality",
-];
+const LATER: &[&str] = &["vrrp", "script", "metrics"];
 
 pub fn explain(mut report: Report<'_>, error: &toml::de::Error) -> ConfigErrors {
     let message = error.message();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lb_common::abi::limits as abi;
 use lb_common::ring::{MAX_RING_SIZE, MIN_RING_SIZE, auto_size, is_prime, next_prime};
@@ -10,15 +11,17 @@ use toml::Spanned;
 
 use super::problem::Report;
 use super::service::{Located, services};
-use super::values::{address, name, number};
-use super::{Config, Director, Limits, Pool, Real, Service, XdpMode, check, raw};
+use super::values::{address, duration_within, name, number};
+use super::{Config, Director, Limits, OnEmpty, PIN_DIR, Pool, Real, Service, XdpMode, check, raw};
 
-const PIN_DIR: &str = "/sys/fs/bpf/xdirector";
 /// IFNAMSIZ less the zero at the end.
 const INTERFACE_NAME: usize = 15;
 const MAX_WEIGHT: u32 = 65_535;
 /// Fewer would not be worth their name.
 const MIN_PINS: u32 = 1024;
+const MAX_GATEWAYS: usize = 8;
+const MAX_TIER: u8 = 7;
+const SLOWEST_START: Duration = Duration::from_secs(3600);
 
 /// `None` if the report has errors.
 pub fn validate(report: &mut Report<'_>, file: &raw::File) -> Option<Config> {
@@ -30,11 +33,11 @@ pub fn validate(report: &mut Report<'_>, file: &raw::File) -> Option<Config> {
     within_limits(report, file, &limits, &pools, &services);
     report.errors.is_empty().then_some(())?;
     let services = services.into_iter().map(|(_, service)| service).collect();
-    Some(Config { director, limits, pools, services })
+    Some(Config::new(director, limits, pools, services))
 }
 
 fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
-    let raw::Director { interfaces, xdp_mode, hash_seed, pin_dir, peers } = raw;
+    let raw::Director { interfaces, xdp_mode, hash_seed, pin_dir, peers, control_socket, state_dir, gateways } = raw;
     let names = interfaces.get_ref();
     if names.is_empty() || names.len() > abi::MAX_INTERFACES {
         let (count, most) = (names.len(), abi::MAX_INTERFACES);
@@ -53,25 +56,42 @@ fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
             report.error(name.span(), format!("{text} is twice in director.interfaces"));
         }
     }
+    let default = Director::new(Vec::new());
+    let path = |report: &mut Report<'_>, key, given: &Option<Spanned<String>>, default| match given {
+        Some(given) => absolute_path(report, key, given),
+        None => default,
+    };
     Director {
         interfaces: names.iter().map(|name| name.get_ref().clone()).collect(),
         xdp_mode: xdp_mode.as_ref().map_or(XdpMode::Auto, |mode| xdp_mode_of(report, mode)),
         hash_seed: hash_seed.as_ref().and_then(|seed| hash_seed_of(report, seed)),
         pin_dir: pin_dir.as_ref().map_or_else(|| PIN_DIR.into(), |dir| pin_dir_of(report, dir)),
-        peers: peers_of(report, peers),
+        peers: addresses(report, "director.peers", peers, abi::MAX_PEERS),
+        control_socket: path(report, "director.control_socket", control_socket, default.control_socket),
+        state_dir: path(report, "director.state_dir", state_dir, default.state_dir),
+        gateways: addresses(report, "director.gateways", gateways, MAX_GATEWAYS),
     }
 }
 
-fn peers_of(report: &mut Report<'_>, peers: &[Spanned<String>]) -> Vec<IpAddr> {
+fn absolute_path(report: &mut Report<'_>, key: &str, given: &Spanned<String>) -> PathBuf {
+    let path = PathBuf::from(given.get_ref());
+    if !path.is_absolute() || given.get_ref().contains('\0') {
+        report.error(given.span(), format!("{key} is \"{}\"; it must be an absolute path", given.get_ref()));
+    }
+    path
+}
+
+/// A list of addresses of hosts, none twice.
+fn addresses(report: &mut Report<'_>, key: &str, written: &[Spanned<String>], most: usize) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
-    for peer in peers {
-        if addresses.len() == abi::MAX_PEERS {
-            report.error(peer.span(), format!("director.peers has more than {} addresses", abi::MAX_PEERS));
+    for one in written {
+        if addresses.len() == most {
+            report.error(one.span(), format!("{key} has more than {most} addresses"));
             break;
         }
-        let Some(address) = address(report, "director.peers", peer) else { continue };
+        let Some(address) = address(report, key, one) else { continue };
         if addresses.contains(&address) {
-            report.error(peer.span(), format!("{address} is twice in director.peers"));
+            report.error(one.span(), format!("{address} is twice in {key}"));
         }
         addresses.push(address);
     }
@@ -139,7 +159,7 @@ fn pool(
     raw: &Spanned<raw::Pool>,
     services: &[Located<Service>],
 ) -> Pool {
-    let raw::Pool { ring_size, check, real } = raw.get_ref();
+    let raw::Pool { ring_size, check, min_healthy, on_empty, slow_start, real } = raw.get_ref();
     let name = name(report, "the name of a pool", pool_name);
     let users: Vec<&Service> =
         services.iter().map(|(_, service)| service).filter(|service| service.pool == index).collect();
@@ -158,7 +178,29 @@ fn pool(
     let auto = auto_size(reals.iter().map(|real| real.weight));
     let ring_size = ring_size.as_ref().map_or(auto, |size| ring_size_of(report, &name, size, auto));
     let check = check.as_ref().map(|raw| check::check(report, &name, raw, &users));
-    Pool { name, ring_size, reals, check }
+    let most = u32::try_from(reals.len()).unwrap_or(u32::MAX).max(1);
+    let min_healthy = number(report, &format!("pool.{name}.min_healthy"), min_healthy.as_ref(), 1..=most, 1);
+    let on_empty = on_empty.as_ref().map_or(OnEmpty::Drop, |word| on_empty_of(report, &name, word));
+    let slow_start = slow_start_of(report, &name, slow_start.as_ref());
+    Pool { name, ring_size, reals, check, min_healthy, on_empty, slow_start }
+}
+
+fn on_empty_of(report: &mut Report<'_>, pool: &str, word: &Spanned<String>) -> OnEmpty {
+    match word.get_ref().as_str() {
+        "drop" => OnEmpty::Drop,
+        "pass" => OnEmpty::Pass,
+        "keep" => OnEmpty::Keep,
+        other => {
+            let message = format!("pool.{pool}.on_empty is \"{other}\"; it must be \"drop\", \"pass\" or \"keep\"");
+            report.error(word.span(), message);
+            OnEmpty::Drop
+        }
+    }
+}
+
+fn slow_start_of(report: &mut Report<'_>, pool: &str, written: Option<&Spanned<String>>) -> Duration {
+    let range = Duration::ZERO..=SLOWEST_START;
+    duration_within(report, &format!("pool.{pool}.slow_start"), written, Duration::ZERO, range)
 }
 
 fn ring_size_of(report: &mut Report<'_>, pool: &str, size: &Spanned<raw::RingSize>, auto: u32) -> u32 {
@@ -181,12 +223,16 @@ fn ring_size_of(report: &mut Report<'_>, pool: &str, size: &Spanned<raw::RingSiz
 fn reals(report: &mut Report<'_>, pool: &str, raws: &[Spanned<raw::Real>], users: &[&Service]) -> Vec<Real> {
     let mut reals: Vec<Real> = Vec::new();
     for raw in raws {
-        let raw::Real { name: given, address: written, weight } = raw.get_ref();
+        let raw::Real { name: given, address: written, weight, tier, zone } = raw.get_ref();
         let key = |last| format!("pool.{pool}.real.{last}");
         let given = given.as_ref().map(|given| name(report, &key("name"), given));
         let weight = number(report, &key("weight"), weight.as_ref(), 0..=MAX_WEIGHT, 1);
+        let tier = number(report, &key("tier"), tier.as_ref(), 0..=u32::from(MAX_TIER), 0);
+        let zone = zone.as_ref().map(|zone| name(report, &key("zone"), zone));
         let Some(address) = address(report, &key("address"), written) else { continue };
-        let real = Real { name: given.unwrap_or_else(|| address.to_string()), address, weight };
+        let name = given.unwrap_or_else(|| address.to_string());
+        // The range has made sure that it fits.
+        let real = Real { tier: tier as u8, zone, ..Real::new(&name, address, weight) };
         if reals.iter().any(|other| other.address == address) {
             report.error(written.span(), format!("{address} is twice in pool {pool}"));
         } else if reals.iter().any(|other| other.name == real.name) {

@@ -155,7 +155,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::config::{Director, Limits, Pool, Service, XdpMode};
+    use crate::config::{Director, Limits, Pool, Service};
 
     const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -164,20 +164,11 @@ mod tests {
         let timeout = Duration::from_millis(500);
         let check = Check { kind: CheckKind::Tcp, port, interval, fast_interval: interval, timeout, rise: 2, fall: 2 };
         let address = Ipv4Addr::LOCALHOST.into();
-        let reals = vec![Real { name: "local".into(), address, weight: 1 }];
+        let reals = vec![Real::new("local", address, 1)];
         let protocol = lb_common::abi::Protocol::Tcp;
-        Config {
-            director: Director {
-                interfaces: vec!["eth0".into()],
-                xdp_mode: XdpMode::Auto,
-                hash_seed: None,
-                pin_dir: "/x".into(),
-                peers: Vec::new(),
-            },
-            limits: Limits::default(),
-            pools: vec![Pool { name: "web".into(), ring_size: 251, reals, check: Some(check) }],
-            services: vec![Service::new("s", Ipv4Addr::new(10, 0, 0, 1).into(), port, protocol, 0)],
-        }
+        let pools = vec![Pool { check: Some(check), ..Pool::new("web", 251, reals) }];
+        let services = vec![Service::new("s", Ipv4Addr::new(10, 0, 0, 1).into(), port, protocol, 0)];
+        Config::new(Director::new(vec!["eth0".into()]), Limits::default(), pools, services)
     }
 
     async fn next(events: &mut mpsc::Receiver<Event>) -> Event {

@@ -14,7 +14,7 @@ use lb_common::wire::Buffer;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Affinity, Config, Director, Limits, Pool, Real, Service, Tracking, XdpMode};
+use crate::config::{Affinity, Config, Director, Limits, Pool, Real, Service, Tracking};
 use crate::dataplane::{AccessLists, HostTables, Maps, Memory, WordMap};
 use crate::reconcile::Reconciler;
 
@@ -84,22 +84,16 @@ impl World {
     }
 
     fn config(&self) -> Config {
-        let director = Director {
-            interfaces: vec!["eth0".into()],
-            xdp_mode: XdpMode::Auto,
-            hash_seed: Some(7),
-            pin_dir: "/x".into(),
-            peers: Vec::new(),
-        };
-        let real = |&(last, weight): &(u8, u32)| Real { name: last.to_string(), address: address(last), weight };
+        let director = Director { hash_seed: Some(7), ..Director::new(vec!["eth0".into()]) };
+        let real = |&(last, weight): &(u8, u32)| Real::new(&last.to_string(), address(last), weight);
         let ring_size = auto_size(self.reals.iter().map(|(_, weight)| *weight));
-        let pool = Pool { name: "p".into(), ring_size, reals: self.reals.iter().map(real).collect(), check: None };
+        let pool = Pool::new("p", ring_size, self.reals.iter().map(real).collect());
         let protocol = if self.udp { Protocol::Udp } else { Protocol::Tcp };
         let service = Service::new("s", address(VIP[3]), 80, protocol, 0);
         let tracking = if self.udp { Tracking::Full } else { Tracking::JustEnough };
         let affinity = if self.by_source { Affinity::Source { bits: 32 } } else { Affinity::Flow };
         let service = Service { idle_timeout: Duration::from_secs(IDLE), affinity, tracking, ..service };
-        Config { director, limits: LIMITS, pools: vec![pool], services: vec![service] }
+        Config::new(director, LIMITS, vec![pool], vec![service])
     }
 
     fn moment(&self) -> Moment {

@@ -9,7 +9,7 @@ use lb_common::abi::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Config, Director, Limits, Pool, Real, Service, XdpMode};
+use crate::config::{Config, Director, Limits, Pool, Real, Service};
 use crate::dataplane::{CounterId, Maps, Memory, WordMap};
 use crate::reconcile::Reconciler;
 
@@ -27,8 +27,8 @@ fn mac(last: u8) -> Mac {
 
 /// A pool of (last byte of the address, weight).
 fn pool(name: &str, ring_size: u32, reals: &[(u8, u32)]) -> Pool {
-    let real = |&(last, weight): &(u8, u32)| Real { name: format!("r{last}"), address: address(last), weight };
-    Pool { name: name.into(), ring_size, reals: reals.iter().map(real).collect(), check: None }
+    let real = |&(last, weight): &(u8, u32)| Real::new(&format!("r{last}"), address(last), weight);
+    Pool::new(name, ring_size, reals.iter().map(real).collect())
 }
 
 fn service(port: u16, pool: usize) -> Service {
@@ -36,14 +36,8 @@ fn service(port: u16, pool: usize) -> Service {
 }
 
 fn config(pools: Vec<Pool>, services: Vec<Service>) -> Config {
-    let director = Director {
-        interfaces: vec!["eth0".into()],
-        xdp_mode: XdpMode::Auto,
-        hash_seed: Some(7),
-        pin_dir: "/sys/fs/bpf/x".into(),
-        peers: Vec::new(),
-    };
-    Config { director, limits: LIMITS, pools, services }
+    let director = Director { hash_seed: Some(7), ..Director::new(vec!["eth0".into()]) };
+    Config::new(director, LIMITS, pools, services)
 }
 
 fn web() -> Config {
