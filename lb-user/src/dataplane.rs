@@ -7,6 +7,7 @@
 
 mod attach;
 mod dump;
+mod egress;
 mod former;
 mod host;
 mod kernel;
@@ -23,6 +24,7 @@ use lb_common::abi::{Access, AccessKey, RealId, ServiceId};
 
 pub use attach::{Attached, Mode};
 pub use dump::{Dump, DumpError, PinsDump, RealDump, ServiceDump};
+pub use egress::{EgressError, EgressWay};
 pub use former::Former;
 pub use host::HostTables;
 pub use kernel::{Kernel, LoadError};
@@ -44,6 +46,8 @@ pub enum WordMap {
     Pins,
     /// When each lease runs out: nanoseconds of `CLOCK_MONOTONIC`.
     Leases,
+    /// [`ProbedVip`](lb_common::abi::ProbedVip)s by [`ProbeMark`](lb_common::abi::ProbeMark); index 0 stays unwritten.
+    ProbedVips,
     /// [`ServiceInfo`](lb_common::abi::ServiceInfo)s by id; index 0 stays unwritten.
     ServiceInfo,
     /// [`RealInfo`](lb_common::abi::RealInfo)s by id; index 0 stays unwritten.

@@ -235,5 +235,3 @@ pub fn reason<P: Frame + ?Sized, T: Tables>(reason: Reason, frame: &mut P, table
     if asked && tables.take_answer(frame) { Reason::ProbeAnswer } else { reason }
 }
 
-#[cfg(test)]
-mod tests;

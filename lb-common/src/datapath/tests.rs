@@ -1,5 +1,6 @@
 //! The pipeline on the host, over tables small enough to read.
 
+mod probes;
 mod ways;
 
 use super::*;
@@ -24,6 +25,7 @@ struct World {
     access: Option<u32>,
     fenced: bool,
     fragments: Vec<(u64, FragmentOwner)>,
+    probes: Vec<(u64, [u64; 2])>,
     reasons: Vec<Reason>,
     counter: Counter,
 }
@@ -78,6 +80,10 @@ impl Tables for World {
         self.fragments.push((packet, owner));
     }
 
+    fn probed_real(&self, answer: u64) -> Option<[u64; 2]> {
+        self.probes.iter().find(|(other, _)| *other == answer).map(|(_, real)| *real)
+    }
+
     fn count_reason(&mut self, reason: Reason) {
         self.reasons.push(reason);
     }
@@ -105,6 +111,7 @@ fn world() -> World {
         port_blocks: 0,
         pin_mask: 0,
         idle_ticks: 50,
+        probes: 1,
         own_macs,
         interfaces: [0, 4, 5, 0, 0, 0, 0, 0],
         peer_macs: [0; 4],
@@ -129,6 +136,7 @@ fn world() -> World {
         access: None,
         fenced: false,
         fragments: Vec::new(),
+        probes: Vec::new(),
         reasons: Vec::new(),
         counter: Counter::default(),
     }

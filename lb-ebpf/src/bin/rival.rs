@@ -52,7 +52,9 @@ static FOUND: PerCpuArray<u64, 2> = PerCpuArray::new();
 const REALS: u32 = 100;
 
 /// Our tables, but for the pins. The key is as small as it can be: the hash that stands for the flow.
-struct RivalTables;
+struct RivalTables {
+    ours: KernelTables,
+}
 
 impl Tables for RivalTables {
     #[inline(always)]
@@ -118,6 +120,11 @@ impl Tables for RivalTables {
     }
 
     #[inline(always)]
+    fn probed_real(&self, answer: u64) -> Option<[u64; 2]> {
+        self.ours.probed_real(answer)
+    }
+
+    #[inline(always)]
     fn remember_fragment(&mut self, packet: u64, owner: FragmentOwner) {
         self.ours.remember_fragment(packet, owner);
     }
@@ -138,7 +145,7 @@ impl Tables for RivalTables {
 #[xdp]
 pub fn lru_rival(ctx: XdpContext) -> u32 {
     match next_v4(&mut XdpCursor::new(&ctx)) {
-        Some(()) => program::run_over(&ctx, &mut RivalTables),
+        Some(()) => program::run_over(&ctx, &mut RivalTables { ours: KernelTables::new(ctx.ctx) }),
         None => XDP_ABORTED,
     }
 }

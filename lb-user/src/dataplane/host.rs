@@ -27,6 +27,8 @@ pub struct HostTables {
     leases: BTreeMap<IpAddr, u32>,
     lease_ends: Vec<u64>,
     fragments: HashMap<u64, FragmentOwner>,
+    /// The real server that each answer to a probe is from, by the answer's number. The kernel's are not copied.
+    pub probes: HashMap<u64, [u64; 2]>,
     /// The time, which stands still.
     pub now: Tick,
     /// The same, as leases have it.
@@ -54,6 +56,7 @@ impl HostTables {
             leases: maps.leases()?,
             lease_ends: maps.words(WordMap::Leases).iter().map(load).collect(),
             fragments: HashMap::new(),
+            probes: HashMap::new(),
             now: Tick::default(),
             nanoseconds: 0,
             counted: Memory::new(limits),
@@ -69,6 +72,7 @@ impl HostTables {
     pub fn refresh(&mut self, maps: &impl Maps, limits: &Limits) -> std::io::Result<()> {
         let former = std::mem::replace(self, Self::new(maps, limits)?);
         self.fragments = former.fragments;
+        self.probes = former.probes;
         self.counted = former.counted;
         Ok(())
     }
@@ -147,6 +151,10 @@ impl Tables for HostTables {
 
     fn remember_fragment(&mut self, packet: u64, owner: FragmentOwner) {
         self.fragments.insert(packet, owner);
+    }
+
+    fn probed_real(&self, answer: u64) -> Option<[u64; 2]> {
+        self.probes.get(&answer).copied()
     }
 
     fn count_reason(&mut self, reason: Reason) {

@@ -8,11 +8,12 @@ use std::sync::atomic::AtomicU64;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
-use aya::programs::{ProgramError, Xdp};
+use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use lb_common::abi::{Access, AccessKey, Settings, WAYS, map};
 use lb_common::reason::Reason;
 
+use super::egress;
 use super::mapped::Mapped;
 use super::pins::{PinError, Pins};
 use super::{AccessLists, AccessPrefix, CounterId, Maps, WordMap};
@@ -60,6 +61,7 @@ pub struct Kernel {
     reals: Mapped,
     pinned_flows: Mapped,
     lease_ends: Mapped,
+    probed_vips: Mapped,
     service_info: Mapped,
     real_info: Mapped,
     service_counters: PerCpuArray<MapData, [u64; 2]>,
@@ -133,6 +135,7 @@ impl Kernel {
             reals: mapped(&mut ebpf, map::REALS)?,
             pinned_flows: mapped(&mut ebpf, map::PINS)?,
             lease_ends: mapped(&mut ebpf, map::LEASES)?,
+            probed_vips: mapped(&mut ebpf, map::PROBED_VIPS)?,
             service_info: mapped(&mut ebpf, map::SERVICE_INFO)?,
             real_info: mapped(&mut ebpf, map::REAL_INFO)?,
             service_counters: per_cpu(&mut ebpf, map::SERVICE_COUNTERS)?,
@@ -172,6 +175,24 @@ impl Kernel {
         Ok((self.program(PROGRAM)?, pins))
     }
 
+    /// Where things are pinned.
+    pub(super) const fn pins(&self) -> Option<&Pins> {
+        self.pins.as_ref()
+    }
+
+    /// The program for what leaves this machine, loaded.
+    ///
+    /// # Errors
+    /// The verifier's.
+    pub fn egress(&mut self) -> Result<&mut SchedClassifier, LoadError> {
+        let program = self.ebpf.program_mut(egress::PROGRAM).ok_or(LoadError::Map(egress::PROGRAM, None))?;
+        let program: &mut SchedClassifier = program.try_into()?;
+        match program.load() {
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The maps that are not the daemon's, for tests and benches.
     pub fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
@@ -207,6 +228,7 @@ impl Maps for Kernel {
             WordMap::Reals => self.reals.words(),
             WordMap::Pins => self.pinned_flows.words(),
             WordMap::Leases => self.lease_ends.words(),
+            WordMap::ProbedVips => self.probed_vips.words(),
             WordMap::ServiceInfo => self.service_info.words(),
             WordMap::RealInfo => self.real_info.words(),
         }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 
 use lb_common::abi::{
-    Access, Bucket, Counter, PinSet, RealInfo, RealSlot, ServiceInfo, ServiceSlot, Settings, WAYS, limits,
+    Access, Bucket, Counter, PinSet, ProbedVip, RealInfo, RealSlot, ServiceInfo, ServiceSlot, Settings, WAYS, limits,
 };
 use lb_common::reason::Reason;
 
@@ -22,6 +22,7 @@ pub struct Memory {
     reals: Vec<AtomicU64>,
     pins: Vec<AtomicU64>,
     lease_ends: Vec<AtomicU64>,
+    probed_vips: Vec<AtomicU64>,
     service_info: Vec<AtomicU64>,
     real_info: Vec<AtomicU64>,
     /// By [`ServiceId`](lb_common::abi::ServiceId); index 0 is never used.
@@ -49,6 +50,7 @@ impl Memory {
             reals: zeros::<RealSlot>(reals),
             pins: zeros::<PinSet>(limits.pins as usize / WAYS),
             lease_ends: zeros::<u64>(limits::LEASES as usize),
+            probed_vips: zeros::<ProbedVip>(limits::PROBED_VIPS as usize),
             service_info: zeros::<ServiceInfo>(services),
             real_info: zeros::<RealInfo>(reals),
             service_counters: vec![Counter::default(); services],
@@ -74,6 +76,7 @@ impl Maps for Memory {
             WordMap::Reals => &self.reals,
             WordMap::Pins => &self.pins,
             WordMap::Leases => &self.lease_ends,
+            WordMap::ProbedVips => &self.probed_vips,
             WordMap::ServiceInfo => &self.service_info,
             WordMap::RealInfo => &self.real_info,
         }

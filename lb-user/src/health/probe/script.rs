@@ -66,6 +66,7 @@ fn command(script: &Script, target: Target<'_>) -> Command {
         .env("XDIRECTOR_REAL", target.real)
         .env("XDIRECTOR_ADDRESS", target.address.ip().to_string())
         .env("XDIRECTOR_PORT", target.address.port().to_string())
+        .envs(target.vip.map(|vip| ("XDIRECTOR_VIP", vip.to_string())))
         .current_dir("/")
         .process_group(0);
     // With a uid, the standard library drops the supplementary groups too.
