@@ -2,6 +2,7 @@
 //! agree on verdict, bytes, pins and every counter.
 
 pub mod frames;
+pub mod probes;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -49,7 +50,8 @@ impl Differential {
             kernel.set_lease(vip, Some(lease))?;
         }
         kernel.words(WordMap::Leases)[1].store(u64::MAX, Ordering::Release);
-        let host = HostTables::new(&kernel, &start.config.limits)?;
+        let mut host = HostTables::new(&kernel, &start.config.limits)?;
+        probes::note_all(&mut kernel, &mut host)?;
         let random = Random(seed);
         Ok(Self { start, seed, random, packets: 0, kernel, host, reconciler: Reconciler::default() })
     }

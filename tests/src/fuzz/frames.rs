@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use lb_common::abi::Protocol;
 use lb_common::hash::mix;
 
+use super::probes::random_answer;
 use crate::fixture::{ANY_VIP, PEER, PORT, UDP_PORT, VIP, VIP_6};
 use crate::packet::{Packet, arp_request, solicitation};
 
@@ -39,6 +40,9 @@ impl Random {
 pub fn random_frame(random: &mut Random) -> Vec<u8> {
     if random.one_in(20) {
         return random_question(random);
+    }
+    if random.one_in(20) {
+        return random_answer(random);
     }
     let protocol = if random.one_in(3) { Protocol::Udp } else { Protocol::Tcp };
     let service_port = if protocol == Protocol::Tcp { PORT } else { UDP_PORT };

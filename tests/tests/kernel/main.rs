@@ -1,5 +1,6 @@
 //! The kernel program against its specification. Needs root.
 
 mod differential;
+mod egress;
 mod program;
 mod timing;
