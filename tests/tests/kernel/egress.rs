@@ -1,14 +1,19 @@
 //! What the loaded program does to single frames that leave this machine, and to what answers them.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use lb_common::reason::Reason;
-use lb_user::dataplane::Kernel;
+use aya::programs::TcAttachType;
+use aya::programs::tc::{self, NlOptions, TcAttachOptions};
+use lb_user::dataplane::{EgressWay, Kernel};
 use tests::bench::case::aya_verdict::PASS;
 use tests::fixture::{self, VIP, VIP_6, World, run, run_egress};
 use tests::fuzz::other_interface;
 use tests::fuzz::probes::{KINDS, Kind, REAL, answer, departure, notes, request};
+use tests::lab::output;
 
 /// On to the next filter, and nowhere.
 const NEXT: i32 = -1;
@@ -115,5 +120,40 @@ fn what_has_the_mark_and_cannot_go_by_the_vip_goes_nowhere() -> Result<()> {
     for (frame, mark) in rows {
         assert_eq!(run_egress(&mut kernel, &frame, mark)?.0, SHOT, "{frame:02x?}");
     }
+    Ok(())
+}
+
+/// What `tc` says of the filters on the way out.
+fn filters() -> Result<String> {
+    output(Command::new("tc").args(["filter", "show", "dev", "other", "egress"]))
+}
+
+#[test]
+fn a_filter_is_replaced_by_the_next_daemon_and_goes_without_those_of_others() -> Result<()> {
+    let interface = [("other".to_owned(), other_interface()?)];
+    let limits = World::new(1).config.limits;
+    let pin_dir = PathBuf::from(format!("/sys/fs/bpf/xdtest-egress-{}", std::process::id()));
+    let mut other = Kernel::load_unpinned(Kernel::object(), &limits)?;
+    tc::qdisc_add_clsact("other")?;
+    let theirs = TcAttachOptions::Netlink(NlOptions { priority: 7, ..NlOptions::default() });
+    other.egress()?.attach_with_options("other", TcAttachType::Egress, theirs)?;
+    let ours = || Ok::<_, anyhow::Error>(filters()?.matches("pref 30820").count() > 0);
+    for _ in 0..2 {
+        let mut kernel = Kernel::load(&pin_dir, &limits)?;
+        kernel.attach_egress(&interface, &[EgressWay::Filter])?;
+        // As after a crash: nobody has taken anything back.
+        drop(kernel);
+        assert!(ours()?, "{}", filters()?);
+        assert_eq!(filters()?.matches("xdirector_egress").count(), 2, "{}", filters()?);
+    }
+    let mut kernel = Kernel::load(&pin_dir, &limits)?;
+    kernel.attach_egress(&[], &[])?;
+    assert!(!ours()?, "{}", filters()?);
+    kernel.attach_egress(&interface, &[EgressWay::Filter])?;
+    assert!(ours()?, "{}", filters()?);
+    kernel.detach()?;
+    assert!(!ours()?, "{}", filters()?);
+    assert_eq!(filters()?.matches("pref 7 ").count().min(1), 1, "{}", filters()?);
+    assert!(!pin_dir.exists());
     Ok(())
 }

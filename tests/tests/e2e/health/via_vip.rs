@@ -3,10 +3,16 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use aya::programs::{SchedClassifier, TcAttachType};
+use nix::sys::signal::Signal;
 use rcgen::{CertificateParams, KeyPair};
-use tests::lab::{Director, Lab, Namespace, Nginx, Process, Topology, VIP, VIP_6, eventually, in_v6, output, real_address};
+use tests::lab::{
+    DIRECTOR, Director, Lab, Namespace, Nginx, Process, Topology, VIP, VIP_6, binary, eventually, in_v6, output,
+    real_address,
+};
 
 use super::mysql::Mariadb;
 use super::{SOON, stub};
@@ -99,9 +105,12 @@ fn a_real_server_without_the_vip_is_down_by_the_vip_and_up_by_its_own_address() 
     wait_for(&director, &["web2", "six2"], "up")
 }
 
-/// nginx with only this in its `http` section.
 fn nginx(lab: &Lab, real: usize, http: &str) -> Result<Process> {
-    let name = format!("only{}", real + 1);
+    nginx_in(lab, &lab.reals[real], &format!("only{}", real + 1), http)
+}
+
+/// nginx with only this in its `http` section.
+fn nginx_in(lab: &Lab, machine: &Namespace, name: &str, http: &str) -> Result<Process> {
     let dir = lab.directory().display();
     let text = format!(
         "daemon off; worker_processes 1; user root; pid {dir}/{name}.pid; error_log stderr;\nevents {{ }}\nhttp {{\n  \
@@ -111,7 +120,7 @@ fn nginx(lab: &Lab, real: usize, http: &str) -> Result<Process> {
     let config = lab.directory().join(format!("{name}.conf"));
     fs::write(&config, text)?;
     let config = config.to_string_lossy().into_owned();
-    lab.spawn(&lab.reals[real], &name, "nginx", &["-e", "stderr", "-c", &config])
+    lab.spawn(machine, name, "nginx", &["-e", "stderr", "-c", &config])
 }
 
 #[test]
@@ -234,4 +243,53 @@ fn an_agent_is_asked_at_the_vip() -> Result<()> {
         wait_for(&director, &["web1"], "up")?;
         wait_for(&director, &["web2"], "down")
     })
+}
+
+/// The programs on the way out of the director's interface.
+fn egress(lab: &Lab) -> Result<usize> {
+    lab.director.enter(|| Ok(SchedClassifier::query_tcx("eth0", TcAttachType::Egress)?.1.len()))
+}
+
+#[test]
+fn what_probes_need_on_the_way_out_survives_a_crash_and_goes_with_the_last_check_or_the_daemon() -> Result<()> {
+    let lab = Lab::up(Topology::flat(2))?;
+    let _nginx = two_web_servers(&lab)?;
+    let cases = [Case::new("web", VIP, 80, "type = \"tcp\"")];
+    let mut director = Director::start(&lab, &write(&cases, "real"))?;
+    ensure!(egress(&lab)? == 0, "no check goes by a vip");
+    director.reload(&lab, &write(&cases, "vip"))?;
+    ensure!(egress(&lab)? == 1, "{}", director.process.log());
+    director.process.stop(Signal::SIGKILL)?;
+    ensure!(egress(&lab)? == 1, "it went with the daemon that was killed");
+    director.start_again(&lab)?;
+    ensure!(egress(&lab)? == 1, "the next daemon has not taken it over");
+    wait_for(&director, &["web1", "web2"], "up")?;
+    vip(&lab.reals[1], "del")?;
+    wait_for(&director, &["web2"], "down")?;
+    director.reload(&lab, &write(&cases, "real"))?;
+    ensure!(egress(&lab)? == 0, "no check goes by a vip any more");
+    director.reload(&lab, &write(&cases, "vip"))?;
+    ensure!(egress(&lab)? == 1);
+    director.process.stop(Signal::SIGKILL)?;
+    output(Command::new(binary()).arg("detach").arg("--config").arg(&director.config))?;
+    ensure!(egress(&lab)? == 0, "detach has left it");
+    director.start_again(&lab)?;
+    director.process.stop(Signal::SIGTERM)?;
+    ensure!(egress(&lab)? == 0, "the daemon has left it");
+    Ok(())
+}
+
+#[test]
+fn a_real_server_that_is_the_director_itself_is_asked_at_the_vip_here() -> Result<()> {
+    let lab = Lab::up(Topology::flat(1))?;
+    let _there = Nginx::start_on(&lab, &lab.reals[0], "real1", &[8080])?;
+    let case = Case::new("web", VIP, 8080, "type = \"http\"");
+    let config = write(&[case], "vip").replace(&real_address(2).to_string(), &DIRECTOR.to_string());
+    let director = Director::start(&lab, &config)?;
+    wait_for(&director, &["web1"], "up")?;
+    wait_for(&director, &["web2"], "down")?;
+    // At the vip and nowhere else.
+    let server = format!("server {{ listen {VIP}:8080; location / {{ return 200 'here'; }} }}");
+    let _here = nginx_in(&lab, &lab.director, "here", &server)?;
+    wait_for(&director, &["web1", "web2"], "up")
 }
