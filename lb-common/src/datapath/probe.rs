@@ -234,4 +234,3 @@ pub fn reason<P: Frame + ?Sized, T: Tables>(reason: Reason, frame: &mut P, table
     let asked = may_be && tables.settings().is_some_and(|settings| settings.probes != 0);
     if asked && tables.take_answer(frame) { Reason::ProbeAnswer } else { reason }
 }
-

@@ -99,7 +99,8 @@ impl Pins {
 
     /// Takes away all of that kind but these.
     pub fn keep_egress(&self, kept: &[PathBuf]) -> Result<(), PinError> {
-        let all = entries(&self.dir)?.into_iter().filter(|(name, path)| name.starts_with(EGRESS) && !kept.contains(path));
+        let all =
+            entries(&self.dir)?.into_iter().filter(|(name, path)| name.starts_with(EGRESS) && !kept.contains(path));
         all.map(|(_, path)| remove(&path)).collect()
     }
 

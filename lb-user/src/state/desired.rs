@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_common::abi::{
-    Bucket, Exit, Family, Mac, Name, ProbeMark, ProbedVip, Protocol, RealId, RealInfo, RealSlot, RealState, RingRange, ServiceFlags, ServiceId,
-    ServiceInfo, ServiceKey, ServiceSlot, Settings, Tick, VERSION, WAYS, limits,
+    Bucket, Exit, Family, Mac, Name, ProbeMark, ProbedVip, Protocol, RealId, RealInfo, RealSlot, RealState, RingRange,
+    ServiceFlags, ServiceId, ServiceInfo, ServiceKey, ServiceSlot, Settings, Tick, VERSION, WAYS, limits,
 };
 use lb_common::hash::{FlowKey, mix};
 use lb_common::ring::{self, Member, NOBODY, Turn};
@@ -158,7 +158,16 @@ impl Desired {
             reals.push((id, info));
             real_slots.push((id, slot));
         }
-        Ok(Self { settings, slots, services, reals, real_slots, rings, access: access.lists, probed_vips: probed_vips(config) })
+        Ok(Self {
+            settings,
+            slots,
+            services,
+            reals,
+            real_slots,
+            rings,
+            access: access.lists,
+            probed_vips: probed_vips(config),
+        })
     }
 }
 

@@ -18,10 +18,8 @@ use crate::packet::Packet;
 pub const OWN: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(10, 66, 0, 2)), IpAddr::V6(Ipv6Addr::new(0xfd66, 0, 0, 0, 0, 0, 0, 2))];
 /// A real server's own addresses.
-pub const REAL: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(10, 66, 0, 101)),
-    IpAddr::V6(Ipv6Addr::new(0xfd66, 0, 0xffff, 0xfffe, 0, 0, 1, 0x101)),
-];
+pub const REAL: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(10, 66, 0, 101)), IpAddr::V6(Ipv6Addr::new(0xfd66, 0, 0xffff, 0xfffe, 0, 0, 1, 0x101))];
 /// No service has it.
 const PORT: u16 = 1080;
 /// From here on so many ports, or sequence numbers, are in use.

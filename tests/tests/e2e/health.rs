@@ -84,7 +84,7 @@ impl Ward {
 /// given up as by a reload.
 fn ask_from_here(check: &Check, address: IpAddr, patience: Duration) -> Result<Result<Answer, String>> {
     let address = SocketAddr::new(address, check.port);
-    let target = Target { pool: "pool", real: "real1", ..Target::from(address) };
+    let target = Target { pool: "pool", real: "real1", vip: check.vip, ..Target::from(address) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let asked = async { tokio::time::timeout(patience, probe(&check.kind, target, check.timeout)).await };
     match runtime.block_on(asked) {

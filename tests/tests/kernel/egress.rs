@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use lb_common::reason::Reason;
 use aya::programs::TcAttachType;
 use aya::programs::tc::{self, NlOptions, TcAttachOptions};
+use lb_common::reason::Reason;
 use lb_user::dataplane::{EgressWay, Kernel};
 use tests::bench::case::aya_verdict::PASS;
 use tests::fixture::{self, VIP, VIP_6, World, run, run_egress};
@@ -56,11 +56,12 @@ fn sums(frame: &[u8], kind: Kind) -> Vec<u64> {
 /// A frame whose transport checksum is not zero, which over UDP would say that there is none.
 fn with_checksum(mut frame: Vec<u8>, kind: Kind) -> Vec<u8> {
     let upper = if frame[12] == 8 { 34 } else { 54 };
-    let at = upper + match kind {
-        Kind::Tcp => 16,
-        Kind::Udp => 6,
-        Kind::Echo => 2,
-    };
+    let at = upper
+        + match kind {
+            Kind::Tcp => 16,
+            Kind::Udp => 6,
+            Kind::Echo => 2,
+        };
     frame[at..at + 2].copy_from_slice(&[0xab, 0xcd]);
     frame
 }

@@ -134,7 +134,7 @@ pub fn same_family(report: &mut Report<'_>, check: &Spanned<raw::Check>, via: Vi
     let at: Range<usize> = check.span();
     for real in reals.iter().filter(|real| real.address.is_ipv4() != vip.is_ipv4()) {
         let message = format!(
-            "a check via the vip {vip} needs real servers with addresses of its family, and {} has {}; use via = \"real\"",
+            "a check via the vip {vip} needs real servers with addresses of its family, and {} is at {}; use via = \"real\"",
             real.name, real.address
         );
         report.error(at.clone(), message);

@@ -33,10 +33,13 @@ pub fn lead(socket: &impl AsFd, target: Target<'_>) -> io::Result<SocketAddr> {
         if is_here(vip) {
             return Ok(SocketAddr::new(vip, target.address.port()));
         }
-        return Err(io::Error::other(format!("the real server is this machine, and the vip {vip} is none of its addresses")));
+        return Err(io::Error::other(format!(
+            "the real server is this machine, and the vip {vip} is none of its addresses"
+        )));
     }
-    setsockopt(socket, Mark, &mark.to_mark())
-        .map_err(|errno| io::Error::other(format!("cannot mark the probe for its vip (it takes CAP_NET_ADMIN): {errno}")))?;
+    setsockopt(socket, Mark, &mark.to_mark()).map_err(|errno| {
+        io::Error::other(format!("cannot mark the probe for its vip (it takes CAP_NET_ADMIN): {errno}"))
+    })?;
     Ok(target.address)
 }
 
@@ -55,14 +58,14 @@ pub fn any(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(any, 0)
 }
 
-/// Whether an address is this machine's own: only from itself does it reach itself. Nothing is sent.
+/// Whether an address is this machine's own: only from itself, or from the loopback, does it reach itself. Nothing is sent.
 fn is_here(address: IpAddr) -> bool {
     let there = SocketAddr::new(address, 9);
     let source = UdpSocket::bind(any(there)).and_then(|socket| {
         socket.connect(there)?;
         socket.local_addr()
     });
-    source.is_ok_and(|source| source.ip() == address)
+    source.is_ok_and(|source| source.ip() == address || source.ip().is_loopback())
 }
 
 #[cfg(test)]

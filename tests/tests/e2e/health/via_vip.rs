@@ -41,9 +41,8 @@ impl Case {
         let real = |index: u8| -> IpAddr {
             if vip.is_ipv4() { real_address(index).into() } else { in_v6(real_address(index)).into() }
         };
-        let reals = [1, 2].map(|index| {
-            format!("[[pool.{name}.real]]\nname = \"{name}{index}\"\naddress = \"{}\"\n", real(index))
-        });
+        let reals = [1, 2]
+            .map(|index| format!("[[pool.{name}.real]]\nname = \"{name}{index}\"\naddress = \"{}\"\n", real(index)));
         format!(
             "[pool.{name}]\ncheck = {{ {check}, via = \"{via}\", interval = \"200ms\", timeout = \"2s\", rise = 1, \
              fall = 2 }}\n{}[[service]]\nname = \"{name}\"\nvip = \"{vip}\"\nport = {port}\nprotocol = \"{protocol}\"\n\
