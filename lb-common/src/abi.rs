@@ -14,6 +14,7 @@ mod probe;
 mod real;
 mod service;
 mod settings;
+mod signal;
 mod value;
 
 pub use access::{Access, AccessKey, AccessList};
@@ -26,6 +27,7 @@ pub use probe::{ProbeMark, ProbedVip};
 pub use real::{Exit, RealSlot};
 pub use service::{Family, Protocol, RingRange, ServiceFlags, ServiceId, ServiceKey, ServiceSlot};
 pub use settings::Settings;
+pub use signal::{Signal, Signals, SynNote, SynTick};
 pub use value::Value;
 
 /// Changes whenever the meaning or layout of a map does. Maps of another version are never adopted.
@@ -62,6 +64,10 @@ pub mod map {
     /// The real server that each probe by a vip is for, as its own address, by a hash of the answer that will come. The least
     /// used is forgotten first.
     pub const PROBES: &str = "PROBES";
+    /// One [`Signals`](super::Signals) for each [`RealId`](super::RealId).
+    pub const SIGNALS: &str = "SIGNALS";
+    /// [`SynNote`](super::SynNote)s, by a hash of the SYN.
+    pub const SYNS: &str = "SYNS";
     /// [`FragmentOwner`](super::FragmentOwner)s by a hash of their packet, the least used forgotten first.
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// One [`ServiceInfo`](super::ServiceInfo) for each [`ServiceId`](super::ServiceId); packets never read it.
@@ -70,7 +76,7 @@ pub mod map {
     pub const REAL_INFO: &str = "REAL_INFO";
 
     /// All of them.
-    pub const ALL: [&str; 17] = [
+    pub const ALL: [&str; 19] = [
         SETTINGS,
         SERVICES,
         BUCKETS,
@@ -85,6 +91,8 @@ pub mod map {
         REASONS,
         PROBED_VIPS,
         PROBES,
+        SIGNALS,
+        SYNS,
         FRAGMENTS,
         SERVICE_INFO,
         REAL_INFO,
@@ -133,6 +141,9 @@ pub mod limits {
     pub const PROBED_VIPS: u32 = 1024;
     /// Probes by a vip that are under way at a time, or were of late.
     pub const PROBES: u32 = 16_384;
+    /// SYNs that are remembered at a time, in 128 KiB; a power of two. More come in a second under a flood, and then nearly none is
+    /// seen again.
+    pub const SYNS: u32 = 1 << 14;
     /// Bytes of a name in the directory maps, ended by zeros.
     pub const NAME_BYTES: usize = 64;
 }

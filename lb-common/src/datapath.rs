@@ -12,11 +12,12 @@ mod ipv6;
 mod link;
 pub mod probe;
 mod select;
+pub mod signals;
 mod track;
 
 use crate::abi::{
     AccessList, Bucket, FragmentOwner, PinSet, RealId, RealSlot, Room, ServiceId, ServiceKey, ServiceSlot, Settings,
-    Tick,
+    Signal, SynNote, SynTick, Tick,
 };
 use crate::reason::Reason;
 use crate::wire::{Ethernet, Frame};
@@ -79,6 +80,18 @@ pub trait Tables {
     fn take_answer<P: Frame + ?Sized>(&mut self, frame: &mut P) -> bool {
         probe::answer(frame, self)
     }
+
+    /// A note of a SYN; `None` beyond the map's end.
+    fn syn(&self, place: u32) -> Option<&SynNote>;
+
+    /// The time, as SYNs have it.
+    fn syn_clock(&self) -> SynTick;
+
+    /// What [`signals::note_syn`] does. The kernel has that as a function of its own.
+    fn note_syn(&mut self, syn: u64, real: RealId);
+
+    /// One more sign that a real server does not answer.
+    fn count_signal(&mut self, real: RealId, signal: Signal);
 
     /// One more packet with this verdict.
     fn count_reason(&mut self, reason: Reason);
@@ -143,6 +156,7 @@ fn steer<F: Flow, P: Frame + ?Sized, T: Tables>(flow: &F, packet: &mut P, tables
     flow.judge(packet)?;
     classify::let_in(flow, &matched, tables)?;
     let Chosen { real, bucket } = select(flow, packet, &matched, tables)?;
+    signals::observe(flow, packet, real, tables);
     if let Part::First(id) = flow.part() {
         let key = &tables.settings().ok_or(Reason::NotConfigured)?.flow_key;
         let packet = flow.fragment_hash(id, key).identity();

@@ -1,5 +1,7 @@
 //! The only place that names a map. Sizes are defaults; the daemon sets them from the config when it loads.
 
+use core::arch::asm;
+
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_md};
 use aya_ebpf::btf_maps::lpm_trie::Key;
@@ -8,9 +10,9 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{
     AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinSet, ProbeMark, ProbedVip, RealId, RealInfo, RealSlot,
-    Room, ServiceId, ServiceInfo, ServiceKey, ServiceSlot, Settings, Tick, WAYS, limits,
+    Room, ServiceId, ServiceInfo, ServiceKey, ServiceSlot, Settings, Signal, Signals, SynNote, SynTick, Tick, WAYS, limits,
 };
-use lb_common::datapath::{Stage, Tables, Tracked, find_block, probe, track};
+use lb_common::datapath::{Stage, Tables, Tracked, find_block, probe, signals, track};
 use lb_common::hash::FlowKey;
 use lb_common::reason::Reason;
 use lb_common::wire::Frame;
@@ -49,6 +51,10 @@ static REASONS: PerCpuArray<u64, { Reason::COUNT }> = PerCpuArray::new();
 static PROBED_VIPS: Array<ProbedVip, { limits::PROBED_VIPS as usize }, SHARED> = Array::new();
 #[btf_map]
 static PROBES: LruHashMap<u64, [u64; 2], { limits::PROBES as usize }> = LruHashMap::new();
+#[btf_map]
+static SIGNALS: Array<Signals, REALS_AND_ZERO, SHARED> = Array::new();
+#[btf_map]
+static SYNS: Array<SynNote, { limits::SYNS as usize }, SHARED> = Array::new();
 #[btf_map]
 static FRAGMENTS: LruHashMap<u64, FragmentOwner, { limits::FRAGMENTS as usize }> = LruHashMap::new();
 #[btf_map]
@@ -163,6 +169,30 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn syn(&self, place: u32) -> Option<&SynNote> {
+        SYNS.get(place)
+    }
+
+    #[inline(always)]
+    fn syn_clock(&self) -> SynTick {
+        // SAFETY: takes nothing and reads a clock.
+        SynTick::from_nanoseconds(unsafe { bpf_ktime_get_coarse_ns() })
+    }
+
+    #[inline(always)]
+    fn note_syn(&mut self, syn: u64, real: RealId) {
+        note_one_syn(syn, real.index());
+    }
+
+    #[inline(always)]
+    fn count_signal(&mut self, real: RealId, signal: Signal) {
+        if let Some(signals) = SIGNALS.get_ptr_mut(real.index()) {
+            // SAFETY: a valid slot, of which this is one of the two words; other CPUs add to it too.
+            unsafe { add_one(signals.cast::<u64>().add(signal as usize)) };
+        }
+    }
+
+    #[inline(always)]
     fn count_reason(&mut self, reason: Reason) {
         if let Some(count) = REASONS.get_ptr_mut(reason as u32) {
             // SAFETY: a valid slot of this CPU's copy; XDP does not interrupt itself on a CPU.
@@ -222,6 +252,24 @@ extern "C" fn vip_is_fenced(vip_0: u64, vip_1: u64) -> u32 {
     // SAFETY: takes nothing and reads a clock.
     let has_run_out = |end: &u64| *end < unsafe { bpf_ktime_get_ns() };
     lease.and_then(|lease| LEASES.get(lease)).is_some_and(has_run_out) as u32
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn note_one_syn(syn: u64, real: u32) -> u32 {
+    let Some(real) = RealId::new(real as u16) else { return 0 };
+    signals::note_syn(syn, real, &mut KernelTables::without_frame());
+    1
+}
+
+/// Adds one to a word of a map that other CPUs add to at the same time.
+///
+/// # Safety
+/// It points to a valid, aligned word of a map.
+#[inline(always)]
+unsafe fn add_one(word: *mut u64) {
+    // SAFETY: the caller's promise; the verifier checks it.
+    unsafe { asm!("lock *(u64 *)({word} + 0) += {one}", word = in(reg) word, one = in(reg) 1_u64) };
 }
 
 /// This one is for few packets, and keeps what it does off the stack and out of the code of all others.

@@ -7,6 +7,7 @@ use super::probe::ProbedVip;
 use super::real::RealSlot;
 use super::service::ServiceSlot;
 use super::settings::Settings;
+use super::signal::Signals;
 use crate::hash::FlowKey;
 
 /// A map's value as a row of 64-bit words, first word first.
@@ -142,6 +143,19 @@ impl Value for ProbedVip {
     }
 }
 
+impl Value for Signals {
+    type Words = [u64; 2];
+    const ZEROS: Self::Words = [0; 2];
+
+    fn to_words(&self) -> Self::Words {
+        [self.syn_retransmissions, self.client_resets]
+    }
+
+    fn from_words(&[syn_retransmissions, client_resets]: &Self::Words) -> Self {
+        Self { syn_retransmissions, client_resets }
+    }
+}
+
 impl Value for RealSlot {
     type Words = [u64; 2];
     const ZEROS: Self::Words = [0; 2];
@@ -252,6 +266,7 @@ mod tests {
         });
         check(ServiceSlot { vip: [1, 2], old_ring: 3, ring: 4, source_mask: [5, 6], reserved: 7, tail: 8 });
         check(RealSlot { owner: 1, exit: 2 });
+        check(Signals { syn_retransmissions: 1, client_resets: 2 });
         check(ProbedVip { address: [1, 2], family: 3 });
         let (name, pool) = (Name::new("web"), Name::new(&"p".repeat(64)));
         let address = core::array::from_fn(|i| i as u8 + 1);

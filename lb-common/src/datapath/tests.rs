@@ -1,10 +1,11 @@
 //! The pipeline on the host, over tables small enough to read.
 
 mod probes;
+mod signs;
 mod ways;
 
 use super::*;
-use crate::abi::limits::{MAX_INTERFACES, SERVICE_SLOTS};
+use crate::abi::limits::{self, MAX_INTERFACES, SERVICE_SLOTS};
 use crate::abi::{Counter, Mac, Protocol, RingRange, ServiceFlags, VERSION};
 use crate::hash::FlowKey;
 use crate::wire::Buffer;
@@ -26,6 +27,9 @@ struct World {
     fenced: bool,
     fragments: Vec<(u64, FragmentOwner)>,
     probes: Vec<(u64, [u64; 2])>,
+    syns: Vec<SynNote>,
+    syn_clock: SynTick,
+    signals: Vec<(u32, Signal)>,
     reasons: Vec<Reason>,
     counter: Counter,
 }
@@ -84,6 +88,22 @@ impl Tables for World {
         self.probes.iter().find(|(other, _)| *other == answer).map(|(_, real)| *real)
     }
 
+    fn syn(&self, place: u32) -> Option<&SynNote> {
+        self.syns.get(place as usize)
+    }
+
+    fn syn_clock(&self) -> SynTick {
+        self.syn_clock
+    }
+
+    fn note_syn(&mut self, syn: u64, real: RealId) {
+        signals::note_syn(syn, real, self);
+    }
+
+    fn count_signal(&mut self, real: RealId, signal: Signal) {
+        self.signals.push((real.index(), signal));
+    }
+
     fn count_reason(&mut self, reason: Reason) {
         self.reasons.push(reason);
     }
@@ -137,6 +157,9 @@ fn world() -> World {
         fenced: false,
         fragments: Vec::new(),
         probes: Vec::new(),
+        syns: (0..limits::SYNS).map(|_| SynNote::default()).collect(),
+        syn_clock: SynTick::default(),
+        signals: Vec::new(),
         reasons: Vec::new(),
         counter: Counter::default(),
     }

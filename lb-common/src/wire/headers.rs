@@ -190,6 +190,21 @@ impl TcpFlags {
     /// Offset in the TCP header of two bytes of which the second has the flags.
     pub const OFFSET: usize = 12;
 
+    /// Offset of the sequence number.
+    pub const SEQUENCE: usize = 4;
+
+    /// SYN or RST, and no ACK beside a SYN, of the two bytes as loaded.
+    #[inline(always)]
+    pub const fn opens_or_resets(word: u16) -> bool {
+        Self::opens(word) || Self::resets(word)
+    }
+
+    /// RST, of the two bytes as loaded.
+    #[inline(always)]
+    pub const fn resets(word: u16) -> bool {
+        word & 0x0400 != 0
+    }
+
     /// SYN without ACK, of the two bytes as loaded.
     #[inline(always)]
     pub const fn opens(word: u16) -> bool {

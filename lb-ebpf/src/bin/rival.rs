@@ -18,7 +18,7 @@ use aya_ebpf::programs::XdpContext;
 use frames::next_v4;
 use lb_common::abi::{
     AccessList, Bucket, FragmentOwner, Mac, PinSet, Protocol, RealId, RealSlot, ServiceId, ServiceKey, ServiceSlot,
-    Settings, Tick,
+    Settings, Signal, SynNote, SynTick, Tick,
 };
 use lb_common::datapath::{Tables, Tracked};
 use lb_common::hash::{mix, reduce};
@@ -122,6 +122,26 @@ impl Tables for RivalTables {
     #[inline(always)]
     fn probed_real(&self, answer: u64) -> Option<[u64; 2]> {
         self.ours.probed_real(answer)
+    }
+
+    #[inline(always)]
+    fn syn(&self, place: u32) -> Option<&SynNote> {
+        self.ours.syn(place)
+    }
+
+    #[inline(always)]
+    fn syn_clock(&self) -> SynTick {
+        self.ours.syn_clock()
+    }
+
+    #[inline(always)]
+    fn note_syn(&mut self, syn: u64, real: RealId) {
+        self.ours.note_syn(syn, real);
+    }
+
+    #[inline(always)]
+    fn count_signal(&mut self, real: RealId, signal: Signal) {
+        self.ours.count_signal(real, signal);
     }
 
     #[inline(always)]

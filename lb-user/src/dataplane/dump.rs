@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use aya::maps::{Map, MapData, MapError, PerCpuArray};
 use lb_common::abi::{
     Bucket, Counter, Mac, Pin, Protocol, RealId, RealInfo, RealState, RingRange, ServiceId, ServiceInfo, Settings,
-    VERSION, map,
+    Signals, VERSION, map,
 };
 use lb_common::reason::Reason;
 
@@ -85,6 +85,8 @@ pub struct RealDump {
     pub buckets: u32,
     /// Over all services of its pool, since it was first configured.
     pub counter: Counter,
+    /// How often clients have seen it not answer, in the same time.
+    pub signals: Signals,
 }
 
 /// Why the maps cannot be read.
@@ -156,6 +158,7 @@ fn services(pin_dir: &Path) -> Result<Vec<ServiceDump>, DumpError> {
 fn reals(pin_dir: &Path, services: &[ServiceDump]) -> Result<Vec<RealDump>, DumpError> {
     let info = mapped(pin_dir, map::REAL_INFO)?;
     let counters = per_cpu::<[u64; 2]>(pin_dir, map::REAL_COUNTERS)?;
+    let signals = mapped(pin_dir, map::SIGNALS)?;
     let owned = owned_buckets(pin_dir, services)?;
     let real = |index: u32| {
         let id = RealId::new(u16::try_from(index).ok()?)?;
@@ -173,6 +176,7 @@ fn reals(pin_dir: &Path, services: &[ServiceDump]) -> Result<Vec<RealDump>, Dump
             mac: Some(info.mac).filter(|mac| *mac != 0).map(Mac::from_word),
             buckets: owned.get(index as usize).copied().unwrap_or(0),
             counter,
+            signals: read_value(signals.words(), index),
         }))
     };
     let all = (1..values::<RealInfo>(info.words())).filter_map(real).collect::<Result<_, _>>();

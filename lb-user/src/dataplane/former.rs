@@ -23,6 +23,8 @@ pub struct Former {
     pins: Mapped,
     leases: Mapped,
     probed_vips: Mapped,
+    signals: Mapped,
+    syns: Mapped,
     service_info: Mapped,
     real_info: Mapped,
 }
@@ -45,6 +47,8 @@ impl Former {
             pins: mapped(map::PINS)?,
             leases: mapped(map::LEASES)?,
             probed_vips: mapped(map::PROBED_VIPS)?,
+            signals: mapped(map::SIGNALS)?,
+            syns: mapped(map::SYNS)?,
             service_info: mapped(map::SERVICE_INFO)?,
             real_info: mapped(map::REAL_INFO)?,
         })
@@ -61,6 +65,8 @@ impl Maps for Former {
             WordMap::Pins => self.pins.words(),
             WordMap::Leases => self.leases.words(),
             WordMap::ProbedVips => self.probed_vips.words(),
+            WordMap::Signals => self.signals.words(),
+            WordMap::Syns => self.syns.words(),
             WordMap::ServiceInfo => self.service_info.words(),
             WordMap::RealInfo => self.real_info.words(),
         }

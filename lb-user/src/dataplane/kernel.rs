@@ -16,7 +16,7 @@ use lb_common::reason::Reason;
 use super::egress;
 use super::mapped::Mapped;
 use super::pins::{PinError, Pins};
-use super::{AccessLists, AccessPrefix, CounterId, Maps, WordMap};
+use super::{AccessLists, AccessPrefix, CounterId, Maps, WordMap, zero_signals};
 use crate::config::Limits;
 use crate::state::{address_of, read_value, words_of};
 
@@ -62,6 +62,8 @@ pub struct Kernel {
     pinned_flows: Mapped,
     lease_ends: Mapped,
     probed_vips: Mapped,
+    signals: Mapped,
+    syns: Mapped,
     service_info: Mapped,
     real_info: Mapped,
     service_counters: PerCpuArray<MapData, [u64; 2]>,
@@ -123,6 +125,7 @@ impl Kernel {
             (map::SERVICE_INFO, services),
             (map::REAL_COUNTERS, reals),
             (map::REAL_INFO, reals),
+            (map::SIGNALS, reals),
         ];
         for (name, entries) in sizes {
             loader.map_max_entries(name, entries);
@@ -136,6 +139,8 @@ impl Kernel {
             pinned_flows: mapped(&mut ebpf, map::PINS)?,
             lease_ends: mapped(&mut ebpf, map::LEASES)?,
             probed_vips: mapped(&mut ebpf, map::PROBED_VIPS)?,
+            signals: mapped(&mut ebpf, map::SIGNALS)?,
+            syns: mapped(&mut ebpf, map::SYNS)?,
             service_info: mapped(&mut ebpf, map::SERVICE_INFO)?,
             real_info: mapped(&mut ebpf, map::REAL_INFO)?,
             service_counters: per_cpu(&mut ebpf, map::SERVICE_COUNTERS)?,
@@ -229,6 +234,8 @@ impl Maps for Kernel {
             WordMap::Pins => self.pinned_flows.words(),
             WordMap::Leases => self.lease_ends.words(),
             WordMap::ProbedVips => self.probed_vips.words(),
+            WordMap::Signals => self.signals.words(),
+            WordMap::Syns => self.syns.words(),
             WordMap::ServiceInfo => self.service_info.words(),
             WordMap::RealInfo => self.real_info.words(),
         }
@@ -237,6 +244,7 @@ impl Maps for Kernel {
     fn zero_counter(&mut self, counter: CounterId) -> io::Result<()> {
         let zeros = vec![[0; 2]; aya::util::nr_cpus().map_err(|(_, error)| error)?];
         let zeros = PerCpuValues::try_from(zeros)?;
+        zero_signals(self, counter);
         match counter {
             CounterId::Service(id) => self.service_counters.set(id.index(), zeros, 0),
             CounterId::Real(id) => self.real_counters.set(id.index(), zeros, 0),

@@ -60,7 +60,7 @@ pub fn random_frame(random: &mut Random) -> Vec<u8> {
         (source, source_port) = (few(source, random.below(16) as u8), random.below(64) as u16);
     }
     let mut packet = Packet::new(protocol, (source, source_port), (destination, port));
-    packet.tcp_flags = random.pick(&[Packet::SYN, Packet::ACK, Packet::ACK, Packet::SYN | Packet::ACK]);
+    packet.tcp_flags = random.pick(&[Packet::SYN, Packet::ACK, Packet::ACK, Packet::SYN | Packet::ACK, Packet::RST]);
     if random.one_in(4) {
         let kinds = [0x8100, 0x8100, 0x88a8];
         packet.tags = (0..=random.below(3)).map(|_| (random.pick(&kinds), random.number() as u16)).collect();

@@ -3,4 +3,5 @@
 mod differential;
 mod egress;
 mod program;
+mod signals;
 mod timing;
