@@ -11,8 +11,8 @@ mod ipv4;
 mod ipv6;
 mod link;
 pub mod probe;
+pub mod rare;
 mod select;
-pub mod signals;
 mod track;
 
 use crate::abi::{
@@ -87,8 +87,13 @@ pub trait Tables {
     /// The time, as SYNs have it.
     fn syn_clock(&self) -> SynTick;
 
-    /// What [`signals::note_syn`] does. The kernel has that as a function of its own.
-    fn note_syn(&mut self, syn: u64, real: RealId);
+    /// What [`rare::note`] does. The kernel has that as a function of its own.
+    fn note_rare<P: Frame + ?Sized>(&mut self, frame: &mut P, service: ServiceId, real: RealId)
+    where
+        Self: Sized,
+    {
+        rare::note(frame, service, real, self);
+    }
 
     /// One more sign that a real server does not answer.
     fn count_signal(&mut self, real: RealId, signal: Signal);
@@ -156,12 +161,8 @@ fn steer<F: Flow, P: Frame + ?Sized, T: Tables>(flow: &F, packet: &mut P, tables
     flow.judge(packet)?;
     classify::let_in(flow, &matched, tables)?;
     let Chosen { real, bucket } = select(flow, packet, &matched, tables)?;
-    signals::observe(flow, packet, real, tables);
-    if let Part::First(id) = flow.part() {
-        let key = &tables.settings().ok_or(Reason::NotConfigured)?.flow_key;
-        let packet = flow.fragment_hash(id, key).identity();
-        let owner = FragmentOwner::new(real, matched.service, tables.now());
-        tables.remember_fragment(packet, owner);
+    if rare::is_rare(flow, packet) {
+        tables.note_rare(packet, matched.service, real);
     }
     send(flow, packet, own_mac, matched.service, (real, bucket), tables)
 }

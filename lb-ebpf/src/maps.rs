@@ -12,7 +12,7 @@ use lb_common::abi::{
     AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinSet, ProbeMark, ProbedVip, RealId, RealInfo, RealSlot,
     Room, ServiceId, ServiceInfo, ServiceKey, ServiceSlot, Settings, Signal, Signals, SynNote, SynTick, Tick, WAYS, limits,
 };
-use lb_common::datapath::{Stage, Tables, Tracked, find_block, probe, signals, track};
+use lb_common::datapath::{Stage, Tables, Tracked, find_block, probe, rare, track};
 use lb_common::hash::FlowKey;
 use lb_common::reason::Reason;
 use lb_common::wire::Frame;
@@ -180,8 +180,8 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn note_syn(&mut self, syn: u64, real: RealId) {
-        note_one_syn(syn, real.index());
+    fn note_rare<P: Frame + ?Sized>(&mut self, _: &mut P, service: ServiceId, real: RealId) {
+        note_rare_packet(self.context, service.index(), real.index());
     }
 
     #[inline(always)]
@@ -256,9 +256,9 @@ extern "C" fn vip_is_fenced(vip_0: u64, vip_1: u64) -> u32 {
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn note_one_syn(syn: u64, real: u32) -> u32 {
-    let Some(real) = RealId::new(real as u16) else { return 0 };
-    signals::note_syn(syn, real, &mut KernelTables::without_frame());
+extern "C" fn note_rare_packet(context: *mut xdp_md, service: u32, real: u32) -> u32 {
+    let Some((service, real)) = ServiceId::new(service as u16).zip(RealId::new(real as u16)) else { return 0 };
+    rare::note(&mut XdpCursor::of(context), service, real, &mut KernelTables::new(context));
     1
 }
 

@@ -96,10 +96,6 @@ impl Tables for World {
         self.syn_clock
     }
 
-    fn note_syn(&mut self, syn: u64, real: RealId) {
-        signals::note_syn(syn, real, self);
-    }
-
     fn count_signal(&mut self, real: RealId, signal: Signal) {
         self.signals.push((real.index(), signal));
     }

@@ -193,7 +193,7 @@ impl TcpFlags {
     /// Offset of the sequence number.
     pub const SEQUENCE: usize = 4;
 
-    /// SYN or RST, and no ACK beside a SYN, of the two bytes as loaded.
+    /// RST; or SYN without ACK.
     #[inline(always)]
     pub const fn opens_or_resets(word: u16) -> bool {
         Self::opens(word) || Self::resets(word)

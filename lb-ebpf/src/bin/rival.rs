@@ -23,7 +23,7 @@ use lb_common::abi::{
 use lb_common::datapath::{Tables, Tracked};
 use lb_common::hash::{mix, reduce};
 use lb_common::reason::Reason;
-use lb_common::wire::{Cursor, Ethernet, Ipv4};
+use lb_common::wire::{Cursor, Ethernet, Frame, Ipv4};
 use lb_ebpf::cursor::XdpCursor;
 use lb_ebpf::maps::KernelTables;
 use lb_ebpf::program;
@@ -135,8 +135,8 @@ impl Tables for RivalTables {
     }
 
     #[inline(always)]
-    fn note_syn(&mut self, syn: u64, real: RealId) {
-        self.ours.note_syn(syn, real);
+    fn note_rare<P: Frame + ?Sized>(&mut self, frame: &mut P, service: ServiceId, real: RealId) {
+        self.ours.note_rare(frame, service, real);
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use lb_common::abi::{
     AccessKey, AccessList, Bucket, FragmentOwner, Pin, PinSet, RealId, RealSlot, ServiceId, ServiceKey, ServiceSlot,
     Settings, Signal, Signals, SynNote, SynTick, Tick, Value, WAYS,
 };
-use lb_common::datapath::{Tables, Tracked, find_block, signals, track};
+use lb_common::datapath::{Tables, Tracked, find_block, track};
 use lb_common::reason::Reason;
 
 use super::{AccessLists, Maps, Memory, WordMap};
@@ -170,10 +170,6 @@ impl Tables for HostTables {
 
     fn syn_clock(&self) -> SynTick {
         self.syn_clock
-    }
-
-    fn note_syn(&mut self, syn: u64, real: RealId) {
-        signals::note_syn(syn, real, self);
     }
 
     fn count_signal(&mut self, real: RealId, signal: Signal) {

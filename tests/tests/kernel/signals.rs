@@ -24,7 +24,8 @@ fn total(kernel: &Kernel) -> Signals {
 
 fn segments(port: u16, flags: u8) -> [Vec<u8>; 2] {
     let clients = ["10.0.0.1".parse().expect("an address"), "fd00::1".parse().expect("an address")];
-    let segment = |(client, vip)| Packet { tcp_flags: flags, ..Packet::new(Protocol::Tcp, (client, port), (vip, PORT)) };
+    let segment =
+        |(client, vip)| Packet { tcp_flags: flags, ..Packet::new(Protocol::Tcp, (client, port), (vip, PORT)) };
     [segment((clients[0], VIP)).bytes(), segment((clients[1], VIP_6)).bytes()]
 }
 
