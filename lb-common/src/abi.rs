@@ -10,9 +10,11 @@ mod counter;
 mod directory;
 mod fragment;
 mod pin;
+mod probe;
 mod real;
 mod service;
 mod settings;
+mod signal;
 mod value;
 
 pub use access::{Access, AccessKey, AccessList, Admission};
@@ -21,9 +23,11 @@ pub use counter::Counter;
 pub use directory::{Name, RealInfo, RealState, ServiceInfo};
 pub use fragment::FragmentOwner;
 pub use pin::{Pin, PinName, PinSet, Room, Tick, WAYS};
+pub use probe::{ProbeMark, ProbedVip};
 pub use real::{Exit, RealSlot};
 pub use service::{Family, Protocol, RingRange, ServiceFlags, ServiceId, ServiceKey, ServiceSlot};
 pub use settings::Settings;
+pub use signal::{Signal, Signals, SynNote, SynTick};
 pub use value::Value;
 
 /// Changes whenever the meaning or layout of a map does. Maps of another version are never adopted.
@@ -56,6 +60,15 @@ pub mod map {
     pub const REAL_COUNTERS: &str = "REAL_COUNTERS";
     /// One per-CPU `u64` for each [`Reason`](crate::reason::Reason).
     pub const REASONS: &str = "REASONS";
+    /// [`ProbedVip`](super::ProbedVip)s by [`ProbeMark`](super::ProbeMark); only what leaves this machine is looked up here.
+    pub const PROBED_VIPS: &str = "PROBED_VIPS";
+    /// The real server that each probe by a vip is for, as its own address, by a hash of the answer that will come. The least
+    /// used is forgotten first.
+    pub const PROBES: &str = "PROBES";
+    /// One [`Signals`](super::Signals) for each [`RealId`](super::RealId).
+    pub const SIGNALS: &str = "SIGNALS";
+    /// [`SynNote`](super::SynNote)s, by a hash of the SYN.
+    pub const SYNS: &str = "SYNS";
     /// [`FragmentOwner`](super::FragmentOwner)s by a hash of their packet, the least used forgotten first.
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// One [`ServiceInfo`](super::ServiceInfo) for each [`ServiceId`](super::ServiceId); packets never read it.
@@ -64,7 +77,7 @@ pub mod map {
     pub const REAL_INFO: &str = "REAL_INFO";
 
     /// All of them.
-    pub const ALL: [&str; 15] = [
+    pub const ALL: [&str; 19] = [
         SETTINGS,
         SERVICES,
         BUCKETS,
@@ -77,6 +90,10 @@ pub mod map {
         SERVICE_COUNTERS,
         REAL_COUNTERS,
         REASONS,
+        PROBED_VIPS,
+        PROBES,
+        SIGNALS,
+        SYNS,
         FRAGMENTS,
         SERVICE_INFO,
         REAL_INFO,
@@ -122,6 +139,14 @@ pub mod limits {
     pub const MAX_VIPS: u32 = 4096;
     /// Fragmented packets that are remembered at a time; a flood of them can push out no more than one another.
     pub const FRAGMENTS: u32 = 8192;
+    /// Places for vips that probes go by, the first of them never used: a few more than there can be services, so that each has
+    /// one of its own by a hash.
+    pub const PROBED_VIPS: u32 = 1024;
+    /// Probes by a vip that are under way at a time, or were of late.
+    pub const PROBES: u32 = 16_384;
+    /// SYNs that are remembered at a time, in 128 KiB; a power of two. More come in a second under a flood, and then nearly none is
+    /// seen again.
+    pub const SYNS: u32 = 1 << 14;
     /// Bytes of a name in the directory maps, ended by zeros.
     pub const NAME_BYTES: usize = 64;
 }

@@ -10,12 +10,14 @@ mod flow;
 mod ipv4;
 mod ipv6;
 mod link;
+pub mod probe;
+pub mod rare;
 mod select;
 mod track;
 
 use crate::abi::{
     AccessList, Bucket, FragmentOwner, PinSet, RealId, RealSlot, Room, ServiceId, ServiceKey, ServiceSlot, Settings,
-    Tick,
+    Signal, SynNote, SynTick, Tick,
 };
 use crate::reason::Reason;
 use crate::wire::{Ethernet, Frame};
@@ -78,6 +80,32 @@ pub trait Tables {
     /// Remembers where the first fragment of a packet goes.
     fn remember_fragment(&mut self, packet: u64, owner: FragmentOwner);
 
+    /// The own address, as loaded, of the real server whose answer to a probe by a vip this is, by the number that
+    /// [`probe::Departure`] has for it.
+    fn probed_real(&self, answer: u64) -> Option<[u64; 2]>;
+
+    /// What [`probe::answer`] says and does. The kernel has that as a function of its own.
+    fn take_answer<P: Frame + ?Sized>(&mut self, frame: &mut P) -> bool {
+        probe::answer(frame, self)
+    }
+
+    /// A note of a SYN; `None` beyond the map's end.
+    fn syn(&self, place: u32) -> Option<&SynNote>;
+
+    /// The time, as SYNs have it.
+    fn syn_clock(&self) -> SynTick;
+
+    /// What [`rare::note`] does. The kernel has that as a function of its own.
+    fn note_rare<P: Frame + ?Sized>(&mut self, frame: &mut P, service: ServiceId, real: RealId)
+    where
+        Self: Sized,
+    {
+        rare::note(frame, service, real, self);
+    }
+
+    /// One more sign that a real server does not answer.
+    fn count_signal(&mut self, real: RealId, signal: Signal);
+
     /// One more packet with this verdict.
     fn count_reason(&mut self, reason: Reason);
 
@@ -95,7 +123,7 @@ pub struct Outcome {
 }
 
 /// Takes one frame through the pipeline. If it is to be transmitted its Ethernet addresses, its tag where its real server is
-/// in another VLAN, and its time to live are rewritten, else it is as it was.
+/// in another VLAN, and its time to live are rewritten; if it answers a probe by a vip, its source. Else it is as it was.
 #[inline(always)]
 pub fn process<P: Frame + ?Sized, T: Tables>(frame: &mut P, tables: &mut T) -> Outcome {
     let length = frame.length() as u64;
@@ -104,7 +132,7 @@ pub fn process<P: Frame + ?Sized, T: Tables>(frame: &mut P, tables: &mut T) -> O
             tables.count_forwarded(service, real, length);
             outcome
         }
-        Err(reason) => Outcome { reason, interface: None },
+        Err(reason) => Outcome { reason: probe::reason(reason, frame, tables), interface: None },
     };
     tables.count_reason(outcome.reason);
     outcome
@@ -141,11 +169,8 @@ fn steer<F: Flow, P: Frame + ?Sized, T: Tables>(flow: &F, packet: &mut P, tables
     flow.judge(packet)?;
     let matched = classify::let_in(flow, matched, tables)?;
     let Chosen { real, bucket } = select(flow, packet, &matched, tables)?;
-    if let Part::First(id) = flow.part() {
-        let key = &tables.settings().ok_or(Reason::NotConfigured)?.flow_key;
-        let packet = flow.fragment_hash(id, key).identity();
-        let owner = FragmentOwner::new(real, matched.service, tables.now());
-        tables.remember_fragment(packet, owner);
+    if rare::is_rare(flow, packet) {
+        tables.note_rare(packet, matched.service, real);
     }
     send(flow, packet, own_mac, matched.service, (real, bucket), tables)
 }

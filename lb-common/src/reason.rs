@@ -73,6 +73,8 @@ reasons! {
     Local, "local", Pass;
     /// For a service no real server of whose pool is usable, and that leaves its packets to this host then.
     EmptyPassed, "empty-passed", Pass;
+    /// The answer to a health check that goes by a vip: passed on as coming from the real server's own address.
+    ProbeAnswer, "probe-answer", Pass;
     /// For a service, from a client that its access list does not let in.
     AccessDenied, "access-denied", Drop;
     /// For a service, but too long for the interface that leads to its real server.

@@ -21,8 +21,15 @@ impl XdpCursor {
     /// Reads both ends once; they are valid until its front is cut.
     #[inline(always)]
     pub fn new(ctx: &XdpContext) -> Self {
-        let data = ctx.data();
-        Self { context: ctx.ctx, data, untagged: data, tags: 0, data_end: ctx.data_end() }
+        Self::of(ctx.ctx)
+    }
+
+    /// The same of a bare context.
+    #[inline(always)]
+    pub fn of(context: *mut xdp_md) -> Self {
+        // SAFETY: the context is valid while the program runs.
+        let (data, data_end) = unsafe { ((*context).data as usize, (*context).data_end as usize) };
+        Self { context, data, untagged: data, tags: 0, data_end }
     }
 
     /// The address of a `W` at `start`, if it lies within the frame. Written as the verifier wants it: the end of the access

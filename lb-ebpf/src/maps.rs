@@ -1,17 +1,23 @@
 //! The only place that names a map. Sizes are defaults; the daemon sets them from the config when it loads.
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use core::arch::asm;
+
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_md};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{
-    AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinSet, RealId, RealInfo, RealSlot, Room, ServiceId,
-    ServiceInfo, ServiceKey, ServiceSlot, Settings, Tick, WAYS, limits,
+    AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinSet, ProbeMark, ProbedVip, RealId, RealInfo, RealSlot,
+    Room, ServiceId, ServiceInfo, ServiceKey, ServiceSlot, Settings, Signal, Signals, SynNote, SynTick, Tick, WAYS, limits,
 };
-use lb_common::datapath::{Stage, Tables, Tracked, admit, find_block, track};
+use lb_common::datapath::{Stage, Tables, Tracked, admit, find_block, probe, rare, track};
+use lb_common::hash::FlowKey;
 use lb_common::reason::Reason;
+use lb_common::wire::Frame;
+
+use crate::cursor::XdpCursor;
 
 const SHARED: usize = BPF_F_MMAPABLE as usize;
 const SERVICES_AND_ZERO: usize = limits::MAX_SERVICES as usize + 1;
@@ -42,6 +48,14 @@ static REAL_COUNTERS: PerCpuArray<Counter, REALS_AND_ZERO> = PerCpuArray::new();
 #[btf_map]
 static REASONS: PerCpuArray<u64, { Reason::COUNT }> = PerCpuArray::new();
 #[btf_map]
+static PROBED_VIPS: Array<ProbedVip, { limits::PROBED_VIPS as usize }, SHARED> = Array::new();
+#[btf_map]
+static PROBES: LruHashMap<u64, [u64; 2], { limits::PROBES as usize }> = LruHashMap::new();
+#[btf_map]
+static SIGNALS: Array<Signals, REALS_AND_ZERO, SHARED> = Array::new();
+#[btf_map]
+static SYNS: Array<SynNote, { limits::SYNS as usize }, SHARED> = Array::new();
+#[btf_map]
 static FRAGMENTS: LruHashMap<u64, FragmentOwner, { limits::FRAGMENTS as usize }> = LruHashMap::new();
 #[btf_map]
 static SERVICE_INFO: Array<ServiceInfo, SERVICES_AND_ZERO, SHARED> = Array::new();
@@ -49,7 +63,24 @@ static SERVICE_INFO: Array<ServiceInfo, SERVICES_AND_ZERO, SHARED> = Array::new(
 static REAL_INFO: Array<RealInfo, REALS_AND_ZERO, SHARED> = Array::new();
 
 /// The pipeline's tables, in the kernel.
-pub struct KernelTables;
+pub struct KernelTables {
+    /// Of the frame that is looked at.
+    context: *mut xdp_md,
+}
+
+impl KernelTables {
+    /// For one frame.
+    #[inline(always)]
+    pub const fn new(context: *mut xdp_md) -> Self {
+        Self { context }
+    }
+
+    /// For what looks at no frame.
+    #[inline(always)]
+    const fn without_frame() -> Self {
+        Self::new(core::ptr::null_mut())
+    }
+}
 
 impl Tables for KernelTables {
     #[inline(always)]
@@ -128,6 +159,42 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn probed_real(&self, answer: u64) -> Option<[u64; 2]> {
+        // SAFETY: the value is copied at once. One that is taken for another probe meanwhile is that of a probe that has been
+        // forgotten.
+        unsafe { PROBES.get(answer) }.copied()
+    }
+
+    #[inline(always)]
+    fn take_answer<P: Frame + ?Sized>(&mut self, _: &mut P) -> bool {
+        take_probe_answer(self.context) != 0
+    }
+
+    #[inline(always)]
+    fn syn(&self, place: u32) -> Option<&SynNote> {
+        SYNS.get(place)
+    }
+
+    #[inline(always)]
+    fn syn_clock(&self) -> SynTick {
+        // SAFETY: takes nothing and reads a clock.
+        SynTick::from_nanoseconds(unsafe { bpf_ktime_get_coarse_ns() })
+    }
+
+    #[inline(always)]
+    fn note_rare<P: Frame + ?Sized>(&mut self, _: &mut P, service: ServiceId, real: RealId) {
+        note_rare_packet(self.context, service.index(), real.index());
+    }
+
+    #[inline(always)]
+    fn count_signal(&mut self, real: RealId, signal: Signal) {
+        if let Some(signals) = SIGNALS.get_ptr_mut(real.index()) {
+            // SAFETY: a valid slot, of which this is one of the two words; other CPUs add to it too.
+            unsafe { add_one(signals.cast::<u64>().add(signal as usize)) };
+        }
+    }
+
+    #[inline(always)]
     fn count_reason(&mut self, reason: Reason) {
         if let Some(count) = REASONS.get_ptr_mut(reason as u32) {
             // SAFETY: a valid slot of this CPU's copy; XDP does not interrupt itself on a CPU.
@@ -156,7 +223,7 @@ extern "C" fn track_flow(identity: u64, ring_hash: u32, bucket: u64, place: u32,
     // Five numbers are all that a function of the kernel's takes, so one has both the slot and the service.
     let Some(service) = ServiceId::new((place >> 16) as u16) else { return bucket };
     let (bucket, slot) = (Bucket::from_word(bucket), place & 0xffff);
-    track(Tracked { identity, ring_hash, bucket, service, slot, packet }, &mut KernelTables).to_word()
+    track(Tracked { identity, ring_hash, bucket, service, slot, packet }, &mut KernelTables::without_frame()).to_word()
 }
 
 #[inline(never)]
@@ -168,7 +235,7 @@ extern "C" fn pin_room(set: u32, now: u32, idle: u32) -> u32 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn find_port_block(vip_0: u64, vip_1: u64, tail: u32) -> u32 {
-    find_block(ServiceKey { vip: [vip_0, vip_1], tail }, &KernelTables).unwrap_or(u32::MAX)
+    find_block(ServiceKey { vip: [vip_0, vip_1], tail }, &KernelTables::without_frame()).unwrap_or(u32::MAX)
 }
 
 /// This one for its key, which is better kept off the stack of the packets that need it not.
@@ -186,6 +253,49 @@ extern "C" fn vip_is_fenced(vip_0: u64, vip_1: u64) -> u32 {
     // SAFETY: takes nothing and reads a clock.
     let has_run_out = |end: &u64| *end < unsafe { bpf_ktime_get_ns() };
     lease.and_then(|lease| LEASES.get(lease)).is_some_and(has_run_out) as u32
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn note_rare_packet(context: *mut xdp_md, service: u32, real: u32) -> u32 {
+    let Some((service, real)) = ServiceId::new(service as u16).zip(RealId::new(real as u16)) else { return 0 };
+    rare::note(&mut XdpCursor::of(context), service, real, &mut KernelTables::new(context));
+    1
+}
+
+/// Adds one to a word of a map that other CPUs add to at the same time.
+///
+/// # Safety
+/// It points to a valid, aligned word of a map.
+#[inline(always)]
+unsafe fn add_one(word: *mut u64) {
+    // SAFETY: the caller's promise; the verifier checks it.
+    unsafe { asm!("lock *(u64 *)({word} + 0) += {one}", word = in(reg) word, one = in(reg) 1_u64) };
+}
+
+/// This one is for few packets, and keeps what it does off the stack and out of the code of all others.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn take_probe_answer(context: *mut xdp_md) -> u32 {
+    probe::answer(&mut XdpCursor::of(context), &KernelTables::new(context)) as u32
+}
+
+/// The vip that a probe is to go by.
+#[inline(always)]
+pub fn probed_vip(mark: ProbeMark) -> Option<&'static ProbedVip> {
+    PROBED_VIPS.get(mark.index())
+}
+
+/// The key of all hashes.
+#[inline(always)]
+pub fn flow_key() -> Option<&'static FlowKey> {
+    SETTINGS.get(0).map(|settings| &settings.flow_key)
+}
+
+/// Remembers which real server's answer to a probe this will be. `None`: there is no room, which cannot be.
+#[inline(always)]
+pub fn note_probe(answer: u64, real: [u64; 2]) -> Option<()> {
+    PROBES.insert(answer, real, 0).ok()
 }
 
 /// Has the frame leave by another interface; if that is gone, nowhere.

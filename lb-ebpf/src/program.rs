@@ -11,7 +11,7 @@ use crate::maps::{KernelTables, redirect};
 /// Runs the pipeline on one frame and says what the kernel is to do with it.
 #[inline(always)]
 pub fn run(ctx: &XdpContext) -> u32 {
-    run_over(ctx, &mut KernelTables)
+    run_over(ctx, &mut KernelTables::new(ctx.ctx))
 }
 
 /// The same over other tables, which the bench has.

@@ -22,8 +22,8 @@ use lb_common::abi::limits::{
 
 pub(crate) use check::rcode_name;
 pub use check::{
-    Account, Agent, Check, CheckKind, Dns, Http, Login, Method, Mysql, MysqlRole, Pattern, Redis, RedisRole, Script,
-    Secret, StatusCodes, Tls, Udp,
+    Account, Agent, Check, CheckKind, Dns, Http, Login, Method, Mysql, MysqlRole, Pattern, ProbeMarks, Redis,
+    RedisRole, Script, Secret, StatusCodes, Tls, Udp, Via, Way,
 };
 pub use problem::{ConfigErrors, Problem};
 pub use service::{AccessRules, Affinity, Ports, Service, Tracking};

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Parsed};
-use crate::dataplane::{Attached, Former, Kernel, Mode};
+use crate::dataplane::{Attached, EgressWay, Former, Kernel, Mode};
 use crate::health::{Engine, Event};
 use crate::net::{self, Commands, Link, NetEvent};
 use crate::reconcile::Reconciler;
@@ -164,7 +164,16 @@ impl Daemon {
                 warn!("{interface} does not take XDP in native mode ({why}); generic mode works, but is slow");
             }
         }
-        Ok(outcome?)
+        outcome?;
+        let by_vip = !self.config.probe_marks().is_empty();
+        self.attach_egress(by_vip)
+    }
+
+    /// Probes by a vip need a program on what leaves our interfaces; where no check goes that way it runs nowhere.
+    fn attach_egress(&mut self, by_vip: bool) -> Result<()> {
+        let links = self.world.links.iter().filter(|_| by_vip);
+        let interfaces: Vec<(String, u32)> = links.map(|link| (link.name.clone(), link.index)).collect();
+        Ok(self.kernel.attach_egress(&interfaces, &[EgressWay::Link, EgressWay::Filter])?)
     }
 
     fn start_checks(&mut self) {
@@ -316,6 +325,10 @@ impl Daemon {
     async fn try_reload(&mut self) -> Result<Summary> {
         let parsed = Config::load(&self.path)?;
         unchangeable(&self.config, &parsed.config)?;
+        let by_vip = [&self.config, &parsed.config].map(|config| !config.probe_marks().is_empty());
+        if by_vip == [false, true] {
+            self.attach_egress(true)?;
+        }
         // Verdicts on their way belong to the checks of now. New real servers are found before they get any bucket, old
         // ones are watched until they have none.
         self.drain();
@@ -333,6 +346,11 @@ impl Daemon {
             (self.config, self.world) = (parsed.config, world);
             self.drain_old_verdicts();
             self.start_checks();
+            if by_vip == [true, false]
+                && let Err(error) = self.attach_egress(false)
+            {
+                warn!("what probes by a vip needed is still there: {error:#}");
+            }
         }
         self.commands.targets(addresses(&self.config));
         self.watch_doubted();

@@ -7,6 +7,7 @@
 
 mod attach;
 mod dump;
+mod egress;
 mod former;
 mod host;
 mod kernel;
@@ -17,12 +18,13 @@ mod pins;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use lb_common::abi::{AccessKey, Admission, RealId, ServiceId};
+use lb_common::abi::{AccessKey, Admission, RealId, ServiceId, Signals, Value};
 
 pub use attach::{Attached, Mode};
 pub use dump::{Dump, DumpError, PinsDump, RealDump, ServiceDump};
+pub use egress::{EgressError, EgressWay};
 pub use former::Former;
 pub use host::HostTables;
 pub use kernel::{Kernel, LoadError};
@@ -44,6 +46,12 @@ pub enum WordMap {
     Pins,
     /// When each lease runs out: nanoseconds of `CLOCK_MONOTONIC`.
     Leases,
+    /// [`ProbedVip`](lb_common::abi::ProbedVip)s by [`ProbeMark`](lb_common::abi::ProbeMark); index 0 stays unwritten.
+    ProbedVips,
+    /// [`Signals`](lb_common::abi::Signals) by id of the real server, which packets write; index 0 stays unwritten.
+    Signals,
+    /// [`SynNote`](lb_common::abi::SynNote)s, which packets write.
+    Syns,
     /// [`ServiceInfo`](lb_common::abi::ServiceInfo)s by id; index 0 stays unwritten.
     ServiceInfo,
     /// [`RealInfo`](lb_common::abi::RealInfo)s by id; index 0 stays unwritten.
@@ -112,4 +120,13 @@ pub trait Maps {
     /// # Errors
     /// The kernel's, above all that the interface is gone.
     fn set_interface(&mut self, place: u32, index: u32) -> io::Result<()>;
+}
+
+/// What is counted of signs that a real server does not answer begins anew with its counter.
+fn zero_signals(maps: &impl Maps, counter: CounterId) {
+    let CounterId::Real(real) = counter else { return };
+    let words = Signals::ZEROS.len();
+    for word in maps.words(WordMap::Signals).iter().skip(real.index() as usize * words).take(words) {
+        word.store(0, Ordering::Release);
+    }
 }

@@ -6,9 +6,11 @@
 mod engine;
 mod probe;
 mod schedule;
+mod suspicion;
 mod tracker;
 
 pub use engine::{Engine, Event};
 pub use probe::{Answer, ProbeFailure, Target, Weight, probe};
 pub use schedule::Schedule;
+pub use suspicion::Suspicions;
 pub use tracker::Tracker;

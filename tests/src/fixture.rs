@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aya::programs::{TestRun, TestRunOptions};
@@ -10,7 +11,10 @@ use ipnet::IpNet;
 use lb_common::abi::limits::MAX_REALS;
 use lb_common::abi::{Access, Mac, Protocol};
 use lb_common::ring::auto_size;
-use lb_user::config::{AccessRules, Affinity, Config, Director, Limits, OnEmpty, Pool, Ports, Real, Service, Tracking};
+use lb_user::config::{
+    AccessRules, Affinity, Check, CheckKind, Config, Director, Limits, OnEmpty, Pool, Ports, Real, Service, Tracking,
+    Via,
+};
 use lb_user::dataplane::Kernel;
 use lb_user::reconcile::Reconciler;
 use lb_user::state::{Asked, Health, Interface, Moment, Path as Way, Share, View};
@@ -108,6 +112,7 @@ impl World {
         let gone = Pool { on_empty: OnEmpty::Pass, ..Pool::new("gone", 251, vec![real(110)]) };
         config.pools.push(gone);
         config.director.peers = vec![PEER_ADDRESS];
+        config.pools.iter_mut().zip([VIP, VIP_6]).for_each(|(pool, vip)| pool.check = Some(check_by(vip)));
         view.macs.insert(PEER_ADDRESS, PEER);
         let service = |name: &str, vip, ports, protocol, pool| {
             let service = Service::new(name, vip, 1, protocol, pool);
@@ -170,6 +175,22 @@ impl World {
         *services = (0..4 * POOLS).map(service).collect();
         (limits.reals, limits.ring_buckets) = (MAX_REALS, 1 << 21);
         world
+    }
+}
+
+/// One that goes by this vip.
+fn check_by(vip: IpAddr) -> Check {
+    let second = Duration::from_secs(1);
+    Check {
+        kind: CheckKind::Tcp,
+        port: PORT,
+        via: Via::Vip(vip),
+        vip: Some(vip),
+        interval: second,
+        fast_interval: second,
+        timeout: second,
+        rise: 2,
+        fall: 3,
     }
 }
 
@@ -244,6 +265,25 @@ pub fn run(kernel: &mut Kernel, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
     let result = kernel.program("xdirector")?.test_run(options)?;
     out.truncate(result.data_size_out as usize);
     Ok((result.return_value, out))
+}
+
+/// Verdict and frame after one run of the director's program for what leaves it, on a frame with this mark.
+///
+/// # Errors
+/// The kernel's.
+pub fn run_egress(kernel: &mut Kernel, frame: &[u8], mark: u32) -> Result<(i32, Vec<u8>)> {
+    let mut out = vec![0; frame.len() + 64];
+    // The beginning of `struct __sk_buff`: length, kind of packet, mark.
+    let context: Vec<u8> = [0, 0, mark].into_iter().flat_map(u32::to_ne_bytes).collect();
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut out),
+        ctx_in: Some(&context),
+        ..TestRunOptions::new()
+    };
+    let result = kernel.egress()?.test_run(options)?;
+    out.truncate(result.data_size_out as usize);
+    Ok((result.return_value.cast_signed(), out))
 }
 
 /// The program that `xdirector` embeds.

@@ -2,12 +2,13 @@
 //! agree on verdict, bytes, pins and every counter.
 
 pub mod frames;
+pub mod probes;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lb_common::abi::{Counter, RealId, ServiceId, Tick, WAYS};
+use lb_common::abi::{Counter, RealId, ServiceId, SynNote, SynTick, Tick, WAYS};
 use lb_common::datapath::process;
 use lb_common::reason::{Action, Reason};
 use lb_common::wire::Buffer;
@@ -49,7 +50,8 @@ impl Differential {
             kernel.set_lease(vip, Some(lease))?;
         }
         kernel.words(WordMap::Leases)[1].store(u64::MAX, Ordering::Release);
-        let host = HostTables::new(&kernel, &start.config.limits)?;
+        let mut host = HostTables::new(&kernel, &start.config.limits)?;
+        probes::note_all(&mut kernel, &mut host)?;
         let random = Random(seed);
         Ok(Self { start, seed, random, packets: 0, kernel, host, reconciler: Reconciler::default() })
     }
@@ -88,7 +90,9 @@ impl Differential {
         }
         let frame = random_frame(&mut self.random);
         let mut expected = [vec![0; ROOM], frame.clone()].concat();
-        self.host.now = tick()?;
+        let before = clock()?;
+        self.host.now = Tick::from_nanoseconds(before);
+        self.host.syn_clock = SynTick::from_nanoseconds(before);
         self.host.nanoseconds = 1; // between the ends of the two leases
         let mut buffer = Buffer::new(&mut expected, ROOM, INTERFACE);
         let outcome = process(&mut buffer, &mut self.host);
@@ -105,11 +109,25 @@ impl Differential {
              frame  {frame:02x?}\nhost   {expected:02x?}\nkernel {after:02x?}",
             outcome.reason.name()
         );
-        if tick()? != self.host.now {
+        let after = clock()?;
+        if Tick::from_nanoseconds(after) != self.host.now {
             // The kernel may have read the clock before or after it went on.
             self.host.refresh(&self.kernel, &self.start.config.limits)?;
         }
+        if SynTick::from_nanoseconds(after) != self.host.syn_clock {
+            self.copy_syns();
+        }
         Ok(())
+    }
+
+    /// As above, for what SYNs leave behind.
+    fn copy_syns(&mut self) {
+        let notes = self.kernel.words(WordMap::Syns).iter().map(|word| word.load(Ordering::Acquire));
+        self.host.syns = notes.map(SynNote::from_word).collect();
+        let theirs = self.kernel.words(WordMap::Signals).iter();
+        for (ours, theirs) in self.host.counted.words(WordMap::Signals).iter().zip(theirs) {
+            ours.store(theirs.load(Ordering::Acquire), Ordering::Release);
+        }
     }
 
     /// To another world, in which both count anew.
@@ -172,6 +190,7 @@ fn zero_counters(kernel: &mut Kernel, host: &mut HostTables) -> Result<()> {
     }
     host.counted.service_counters.fill(Counter::default());
     host.counted.real_counters.fill(Counter::default());
+    host.counted.words(WordMap::Signals).iter().for_each(|word| word.store(0, Ordering::Release));
     Ok(())
 }
 
@@ -186,6 +205,17 @@ fn compare(kernel: &Kernel, host: &HostTables) -> Result<()> {
     for id in (1..=REALS).filter_map(RealId::new) {
         ensure!(kernel.counter(CounterId::Real(id))? == host.counted.real_counters[id.index() as usize]);
     }
+    for (number, (kernel, host)) in
+        kernel.words(WordMap::Signals).iter().zip(host.counted.words(WordMap::Signals)).enumerate()
+    {
+        let (kernel, host) = (kernel.load(Ordering::Acquire), host.load(Ordering::Acquire));
+        ensure!(
+            kernel == host,
+            "signal {} of real server {}: {kernel} in the kernel, {host} on the host",
+            number % 2,
+            number / 2
+        );
+    }
     let words = kernel.words(WordMap::Pins).chunks_exact(WAYS);
     for (number, (kernel, host)) in words.zip(&host.pins).enumerate() {
         for (way, word) in kernel.iter().enumerate() {
@@ -196,10 +226,14 @@ fn compare(kernel: &Kernel, host: &HostTables) -> Result<()> {
     Ok(())
 }
 
-/// As the kernel program reads it.
 fn tick() -> Result<Tick> {
+    Ok(Tick::from_nanoseconds(clock()?))
+}
+
+/// As the kernel program reads it, in nanoseconds.
+fn clock() -> Result<u64> {
     let time: Duration = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)?.into();
-    Ok(Tick::from_nanoseconds(time.as_nanos() as u64))
+    Ok(time.as_nanos() as u64)
 }
 
 /// Another interface than the loopback, in a network namespace of this thread's own. Gives its index.

@@ -42,6 +42,8 @@ pub struct Packet {
 impl Packet {
     /// The flag of a segment that opens a connection.
     pub const SYN: u8 = 2;
+    /// The flag of one that ends a connection at once.
+    pub const RST: u8 = 4;
     /// The flag of all others.
     pub const ACK: u8 = 16;
 

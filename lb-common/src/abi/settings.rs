@@ -24,6 +24,8 @@ pub struct Settings {
     pub pin_mask: u64,
     /// A pin is live for so many ticks after its flow was last seen.
     pub idle_ticks: u64,
+    /// 1 if some health check goes by a vip, so that what is for no service may be the answer to it.
+    pub probes: u64,
     /// The MACs of our interfaces, as [`Mac::to_word`](super::Mac::to_word); unused ones are 0.
     pub own_macs: [u64; MAX_INTERFACES],
     /// The indexes of the same interfaces.
@@ -32,4 +34,4 @@ pub struct Settings {
     pub peer_macs: [u64; MAX_PEERS],
 }
 
-const _: () = assert!(size_of::<Settings>() == 8 * (5 + 10 + 3 + 2 * MAX_INTERFACES + MAX_PEERS));
+const _: () = assert!(size_of::<Settings>() == 8 * (5 + 10 + 4 + 2 * MAX_INTERFACES + MAX_PEERS));

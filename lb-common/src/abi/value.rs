@@ -3,9 +3,11 @@
 
 use super::directory::{Name, RealInfo, ServiceInfo};
 use super::limits::{MAX_INTERFACES, MAX_PEERS, NAME_BYTES};
+use super::probe::ProbedVip;
 use super::real::RealSlot;
 use super::service::ServiceSlot;
 use super::settings::Settings;
+use super::signal::Signals;
 use crate::hash::FlowKey;
 
 /// A map's value as a row of 64-bit words, first word first.
@@ -83,16 +85,16 @@ impl Value for Settings {
 
     fn to_words(&self) -> Self::Words {
         let Self { version, active_half, slot_seeds, hash_seed, flow_key: FlowKey(key), .. } = self;
-        let Self { port_blocks, pin_mask, idle_ticks, own_macs, interfaces, peer_macs, .. } = self;
+        let Self { port_blocks, pin_mask, idle_ticks, probes, own_macs, interfaces, peer_macs, .. } = self;
         let first = [*version, *active_half, slot_seeds[0], slot_seeds[1], *hash_seed];
-        lay(&[&first, key, &[*port_blocks, *pin_mask, *idle_ticks], own_macs, interfaces, peer_macs])
+        lay(&[&first, key, &[*port_blocks, *pin_mask, *idle_ticks, *probes], own_macs, interfaces, peer_macs])
     }
 
     fn from_words(words: &Self::Words) -> Self {
         let mut words = Words(words);
         let [version, active_half, seed_0, seed_1, hash_seed] = words.take();
         let flow_key = FlowKey(words.take());
-        let [port_blocks, pin_mask, idle_ticks] = words.take();
+        let [port_blocks, pin_mask, idle_ticks, probes] = words.take();
         let own_macs = words.take::<MAX_INTERFACES>();
         let (interfaces, peer_macs) = (words.take(), words.take::<MAX_PEERS>());
         let slot_seeds = [seed_0, seed_1];
@@ -105,6 +107,7 @@ impl Value for Settings {
             port_blocks,
             pin_mask,
             idle_ticks,
+            probes,
             own_macs,
             interfaces,
             peer_macs,
@@ -123,6 +126,33 @@ impl Value for ServiceSlot {
 
     fn from_words(&[vip_0, vip_1, old_ring, ring, mask_0, mask_1, reserved, tail]: &Self::Words) -> Self {
         Self { vip: [vip_0, vip_1], old_ring, ring, source_mask: [mask_0, mask_1], reserved, tail }
+    }
+}
+
+impl Value for ProbedVip {
+    type Words = [u64; 3];
+    const ZEROS: Self::Words = [0; 3];
+
+    fn to_words(&self) -> Self::Words {
+        let Self { address, family } = *self;
+        [address[0], address[1], family]
+    }
+
+    fn from_words(&[low, high, family]: &Self::Words) -> Self {
+        Self { address: [low, high], family }
+    }
+}
+
+impl Value for Signals {
+    type Words = [u64; 2];
+    const ZEROS: Self::Words = [0; 2];
+
+    fn to_words(&self) -> Self::Words {
+        [self.syn_retransmissions, self.client_resets]
+    }
+
+    fn from_words(&[syn_retransmissions, client_resets]: &Self::Words) -> Self {
+        Self { syn_retransmissions, client_resets }
     }
 }
 
@@ -230,12 +260,15 @@ mod tests {
             port_blocks: 16,
             pin_mask: 17,
             idle_ticks: 18,
+            probes: 19,
             own_macs,
             interfaces: core::array::from_fn(|i| 200 + i as u64),
             peer_macs: core::array::from_fn(|i| 300 + i as u64),
         });
         check(ServiceSlot { vip: [1, 2], old_ring: 3, ring: 4, source_mask: [5, 6], reserved: 7, tail: 8 });
         check(RealSlot { owner: 1, exit: 2 });
+        check(Signals { syn_retransmissions: 1, client_resets: 2 });
+        check(ProbedVip { address: [1, 2], family: 3 });
         let (name, pool) = (Name::new("web"), Name::new(&"p".repeat(64)));
         let address = core::array::from_fn(|i| i as u8 + 1);
         let (port, protocol, family, ring) = (0x1234, 6, 4, 77);

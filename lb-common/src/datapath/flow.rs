@@ -30,6 +30,12 @@ pub trait Flow {
     /// Whether it is a TCP segment that opens a connection; `None` over UDP, which has no such thing.
     fn opens<P: Cursor + ?Sized>(&self, packet: &P) -> Option<bool>;
 
+    /// The flags of a client's own TCP segment, as [`TcpFlags`](crate::wire::TcpFlags) takes them.
+    fn segment_flags<P: Cursor + ?Sized>(&self, packet: &P) -> Option<u16>;
+
+    /// The sequence number of a client's own TCP segment, as loaded.
+    fn sequence<P: Cursor + ?Sized>(&self, packet: &P) -> Option<u32>;
+
     /// Which part of a packet it is.
     fn part(&self) -> Part;
 

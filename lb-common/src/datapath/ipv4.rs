@@ -162,6 +162,19 @@ impl Flow for Ipv4Flow {
     }
 
     #[inline(always)]
+    fn segment_flags<P: Cursor + ?Sized>(&self, packet: &P) -> Option<u16> {
+        match (self.protocol, self.sent_as) {
+            (Protocol::Tcp, Reason::Forwarded) => packet.load(self.header.payload() + TcpFlags::OFFSET),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn sequence<P: Cursor + ?Sized>(&self, packet: &P) -> Option<u32> {
+        packet.load_checked(self.header.payload() + TcpFlags::SEQUENCE)
+    }
+
+    #[inline(always)]
     fn part(&self) -> Part {
         let id = self.header.fragment & 0xffff;
         if self.header.fragment & Ipv4::FRAGMENT_MASK == 0 {

@@ -176,6 +176,19 @@ impl Flow for Ipv6Flow {
     }
 
     #[inline(always)]
+    fn segment_flags<P: Cursor + ?Sized>(&self, packet: &P) -> Option<u16> {
+        match (self.protocol, self.sent_as) {
+            (Protocol::Tcp, Reason::Forwarded) => packet.load_checked(self.upper + TcpFlags::OFFSET),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn sequence<P: Cursor + ?Sized>(&self, packet: &P) -> Option<u32> {
+        packet.load_checked(self.upper + TcpFlags::SEQUENCE)
+    }
+
+    #[inline(always)]
     fn part(&self) -> Part {
         self.part
     }

@@ -1,9 +1,11 @@
 //! The pipeline on the host, over tables small enough to read.
 
+mod probes;
+mod signs;
 mod ways;
 
 use super::*;
-use crate::abi::limits::{MAX_INTERFACES, SERVICE_SLOTS};
+use crate::abi::limits::{self, MAX_INTERFACES, SERVICE_SLOTS};
 use crate::abi::{Counter, Mac, Protocol, RingRange, ServiceFlags, VERSION};
 use crate::hash::FlowKey;
 use crate::wire::Buffer;
@@ -24,6 +26,10 @@ struct World {
     access: Option<u32>,
     fenced: bool,
     fragments: Vec<(u64, FragmentOwner)>,
+    probes: Vec<(u64, [u64; 2])>,
+    syns: Vec<SynNote>,
+    syn_clock: SynTick,
+    signals: Vec<(u32, Signal)>,
     reasons: Vec<Reason>,
     counter: Counter,
 }
@@ -78,6 +84,22 @@ impl Tables for World {
         self.fragments.push((packet, owner));
     }
 
+    fn probed_real(&self, answer: u64) -> Option<[u64; 2]> {
+        self.probes.iter().find(|(other, _)| *other == answer).map(|(_, real)| *real)
+    }
+
+    fn syn(&self, place: u32) -> Option<&SynNote> {
+        self.syns.get(place as usize)
+    }
+
+    fn syn_clock(&self) -> SynTick {
+        self.syn_clock
+    }
+
+    fn count_signal(&mut self, real: RealId, signal: Signal) {
+        self.signals.push((real.index(), signal));
+    }
+
     fn count_reason(&mut self, reason: Reason) {
         self.reasons.push(reason);
     }
@@ -105,6 +127,7 @@ fn world() -> World {
         port_blocks: 0,
         pin_mask: 0,
         idle_ticks: 50,
+        probes: 1,
         own_macs,
         interfaces: [0, 4, 5, 0, 0, 0, 0, 0],
         peer_macs: [0; 4],
@@ -129,6 +152,10 @@ fn world() -> World {
         access: None,
         fenced: false,
         fragments: Vec::new(),
+        probes: Vec::new(),
+        syns: (0..limits::SYNS).map(|_| SynNote::default()).collect(),
+        syn_clock: SynTick::default(),
+        signals: Vec::new(),
         reasons: Vec::new(),
         counter: Counter::default(),
     }

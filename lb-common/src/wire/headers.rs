@@ -77,6 +77,12 @@ impl Ipv4 {
     pub const SOURCE: usize = Ethernet::LEN + offset_of!(Ipv4Hdr, src_addr);
     /// Destination address.
     pub const DESTINATION: usize = Ethernet::LEN + offset_of!(Ipv4Hdr, dst_addr);
+    /// Header checksum.
+    pub const CHECKSUM: usize = Ethernet::LEN + offset_of!(Ipv4Hdr, check);
+    /// What follows a header without options.
+    pub const PAYLOAD: usize = Ethernet::LEN + Ipv4Hdr::LEN;
+    /// The first byte of a header without options.
+    pub const PLAIN: u8 = 0x45;
     /// Bytes of a header without options.
     pub const LEN: usize = Ipv4Hdr::LEN;
     /// The most 32-bit words of options.
@@ -131,6 +137,13 @@ impl Icmp {
     /// Bytes of the transport header that every quote has (RFC 792).
     pub const QUOTED_TRANSPORT: usize = 8;
 
+    /// The types of an echo request over IPv4 and over IPv6.
+    pub const ECHO_REQUEST: [u8; 2] = [8, 128];
+    /// The types of the reply to it.
+    pub const ECHO_REPLY: [u8; 2] = [0, 129];
+    /// Offset of an echo's identifier; the sequence number follows.
+    pub const IDENTIFIER: usize = 4;
+
     /// The type of a neighbour solicitation (RFC 4861, section 4.3).
     pub const SOLICITATION: u8 = 135;
     /// Bytes of ICMPv6 before the address that is solicited.
@@ -176,6 +189,21 @@ pub enum TcpFlags {}
 impl TcpFlags {
     /// Offset in the TCP header of two bytes of which the second has the flags.
     pub const OFFSET: usize = 12;
+
+    /// Offset of the sequence number.
+    pub const SEQUENCE: usize = 4;
+
+    /// RST; or SYN without ACK.
+    #[inline(always)]
+    pub const fn opens_or_resets(word: u16) -> bool {
+        Self::opens(word) || Self::resets(word)
+    }
+
+    /// RST, of the two bytes as loaded.
+    #[inline(always)]
+    pub const fn resets(word: u16) -> bool {
+        word & 0x0400 != 0
+    }
 
     /// SYN without ACK, of the two bytes as loaded.
     #[inline(always)]

@@ -18,12 +18,12 @@ use aya_ebpf::programs::XdpContext;
 use frames::next_v4;
 use lb_common::abi::{
     AccessList, Bucket, FragmentOwner, Mac, PinSet, Protocol, RealId, RealSlot, ServiceId, ServiceKey, ServiceSlot,
-    Settings, Tick,
+    Settings, Signal, SynNote, SynTick, Tick,
 };
 use lb_common::datapath::{Tables, Tracked};
 use lb_common::hash::{mix, reduce};
 use lb_common::reason::Reason;
-use lb_common::wire::{Cursor, Ethernet, Ipv4};
+use lb_common::wire::{Cursor, Ethernet, Frame, Ipv4};
 use lb_ebpf::cursor::XdpCursor;
 use lb_ebpf::maps::KernelTables;
 use lb_ebpf::program;
@@ -52,27 +52,29 @@ static FOUND: PerCpuArray<u64, 2> = PerCpuArray::new();
 const REALS: u32 = 100;
 
 /// Our tables, but for the pins. The key is as small as it can be: the hash that stands for the flow.
-struct RivalTables;
+struct RivalTables {
+    ours: KernelTables,
+}
 
 impl Tables for RivalTables {
     #[inline(always)]
     fn settings(&self) -> Option<&Settings> {
-        OURS.settings()
+        self.ours.settings()
     }
 
     #[inline(always)]
     fn slot(&self, index: u32) -> Option<&ServiceSlot> {
-        OURS.slot(index)
+        self.ours.slot(index)
     }
 
     #[inline(always)]
     fn real(&self, id: RealId) -> Option<&RealSlot> {
-        OURS.real(id)
+        self.ours.real(id)
     }
 
     #[inline(always)]
     fn pins(&self, set: u32) -> Option<&PinSet> {
-        OURS.pins(set)
+        self.ours.pins(set)
     }
 
     #[inline(always)]
@@ -89,58 +91,81 @@ impl Tables for RivalTables {
 
     #[inline(always)]
     fn bucket(&self, index: u32) -> Option<Bucket> {
-        OURS.bucket(index)
+        self.ours.bucket(index)
     }
 
     #[inline(always)]
     fn find_block(&self, key: ServiceKey) -> Option<u32> {
-        OURS.find_block(key)
+        self.ours.find_block(key)
     }
 
     #[inline(always)]
     fn now(&self) -> Tick {
-        OURS.now()
+        self.ours.now()
     }
 
     #[inline(always)]
     fn access(&self, list: AccessList, client: [u64; 2]) -> Option<u32> {
-        OURS.access(list, client)
+        self.ours.access(list, client)
     }
 
     #[inline(always)]
     fn is_fenced(&self, vip: [u64; 2]) -> bool {
-        OURS.is_fenced(vip)
+        self.ours.is_fenced(vip)
     }
 
     #[inline(always)]
     fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner> {
-        OURS.fragment_owner(packet)
+        self.ours.fragment_owner(packet)
+    }
+
+    #[inline(always)]
+    fn probed_real(&self, answer: u64) -> Option<[u64; 2]> {
+        self.ours.probed_real(answer)
+    }
+
+    #[inline(always)]
+    fn syn(&self, place: u32) -> Option<&SynNote> {
+        self.ours.syn(place)
+    }
+
+    #[inline(always)]
+    fn syn_clock(&self) -> SynTick {
+        self.ours.syn_clock()
+    }
+
+    #[inline(always)]
+    fn note_rare<P: Frame + ?Sized>(&mut self, frame: &mut P, service: ServiceId, real: RealId) {
+        self.ours.note_rare(frame, service, real);
+    }
+
+    #[inline(always)]
+    fn count_signal(&mut self, real: RealId, signal: Signal) {
+        self.ours.count_signal(real, signal);
     }
 
     #[inline(always)]
     fn remember_fragment(&mut self, packet: u64, owner: FragmentOwner) {
-        KernelTables.remember_fragment(packet, owner);
+        self.ours.remember_fragment(packet, owner);
     }
 
     #[inline(always)]
     fn count_reason(&mut self, reason: Reason) {
-        KernelTables.count_reason(reason);
+        self.ours.count_reason(reason);
     }
 
     #[inline(always)]
     fn count_forwarded(&mut self, service: ServiceId, real: RealId, bytes: u64) {
-        KernelTables.count_forwarded(service, real, bytes);
+        self.ours.count_forwarded(service, real, bytes);
     }
 }
 
-/// Where what is looked up lives.
-static OURS: KernelTables = KernelTables;
 
 /// Each repeat with another IPv4 flow.
 #[xdp]
 pub fn lru_rival(ctx: XdpContext) -> u32 {
     match next_v4(&mut XdpCursor::new(&ctx)) {
-        Some(()) => program::run_over(&ctx, &mut RivalTables),
+        Some(()) => program::run_over(&ctx, &mut RivalTables { ours: KernelTables::new(ctx.ctx) }),
         None => XDP_ABORTED,
     }
 }

@@ -5,8 +5,10 @@ mod kinds;
 mod parse;
 mod text;
 mod tls;
+mod via;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +17,7 @@ pub use kinds::rcode_name;
 pub use parse::check;
 pub use text::{Pattern, Secret, StatusCodes};
 pub use tls::Tls;
+pub use via::{ProbeMarks, Via, Way, same_family};
 
 /// `check = { … }`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,10 @@ pub struct Check {
     /// The port asked; resolved from the services that use the pool where the file has none. 0: there is none, as for
     /// [`CheckKind::Icmp`].
     pub port: u16,
+    /// How it travels.
+    pub via: Via,
+    /// The vip that it goes by; without one, what a script is told: that of the pool's services, if they agree.
+    pub vip: Option<IpAddr>,
     /// From the start of one probe to the start of the next.
     pub interval: Duration,
     /// The same while a verdict is being changed (some, but not yet `rise` or `fall` results against it).
@@ -189,7 +196,11 @@ impl Check {
     /// One line for people, such as "http GET /health port 80".
     pub fn describe(&self) -> String {
         let kind = self.kind.describe();
-        if self.port == 0 { kind } else { format!("{kind} port {}", self.port) }
+        let port = if self.port == 0 { String::new() } else { format!(" port {}", self.port) };
+        match self.via {
+            Via::Real => format!("{kind}{port}"),
+            Via::Vip(vip) => format!("{kind}{port} via {vip}"),
+        }
     }
 }
 

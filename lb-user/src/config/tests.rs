@@ -107,7 +107,7 @@ fn each_mistake_is_named_with_its_line_and_its_cure() {
             "x.toml:7: pool.mysql.check.interval is \"200\"; a duration is a number with ms, s, m or h",
         ),
         ("\"200ms\"", "\"0s\"", "x.toml:7: pool.mysql.check.interval is \"0s\""),
-        ("type = \"tcp\"", "type = \"tcp\", via = \"vip\"", "x.toml:7: via = \"vip\" is not in this version yet"),
+        ("type = \"tcp\"", "type = \"tcp\", via = \"vp\"", "x.toml:7: via is \"vp\"; it must be \"real\" or \"vip\""),
         ("fall = 3", "fall = 0", "x.toml:7: pool.mysql.check.fall is 0; it must be from 1 to 1000"),
         (
             "[pool.mysql]",

@@ -179,6 +179,9 @@ fn pool(
     let auto = auto_size(reals.iter().map(|real| real.weight));
     let ring_size = ring_size.as_ref().map_or(auto, |size| ring_size_of(report, &name, size, auto));
     let check = check.as_ref().map(|raw| check::check(report, &name, raw, &users));
+    if let (Some(raw), Some(check)) = (&raw.get_ref().check, &check) {
+        check::same_family(report, raw, check.via, &reals);
+    }
     let most = u32::try_from(reals.len()).unwrap_or(u32::MAX).max(1);
     let min_healthy = number(report, &format!("pool.{name}.min_healthy"), min_healthy.as_ref(), 1..=most, 1);
     let on_empty = on_empty.as_ref().map_or(OnEmpty::Drop, |word| on_empty_of(report, &name, word));

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use aya::maps::{Map, MapData, MapError, PerCpuArray};
 use lb_common::abi::{
     Bucket, Counter, Mac, Pin, Protocol, RealId, RealInfo, RealState, RingRange, ServiceId, ServiceInfo, Settings,
-    VERSION, map,
+    Signals, VERSION, map,
 };
 use lb_common::reason::Reason;
 
@@ -86,6 +86,8 @@ pub struct RealDump {
     pub mac: Option<Mac>,
     /// Over all services of its pool, since it was first configured.
     pub counter: Counter,
+    /// How often clients have seen it not answer, in the same time.
+    pub signals: Signals,
 }
 
 /// Why the maps cannot be read.
@@ -165,6 +167,7 @@ fn name_of(info: &ServiceInfo) -> String {
 fn reals(pin_dir: &Path) -> Result<Vec<RealDump>, DumpError> {
     let info = mapped(pin_dir, map::REAL_INFO)?;
     let counters = per_cpu::<[u64; 2]>(pin_dir, map::REAL_COUNTERS)?;
+    let signals = mapped(pin_dir, map::SIGNALS)?;
     let real = |index: u32| {
         let id = RealId::new(u16::try_from(index).ok()?)?;
         let info: RealInfo = read_value(info.words(), index);
@@ -180,6 +183,7 @@ fn reals(pin_dir: &Path) -> Result<Vec<RealDump>, DumpError> {
             state,
             mac: Some(info.mac).filter(|mac| *mac != 0).map(Mac::from_word),
             counter,
+            signals: read_value(signals.words(), index),
         }))
     };
     let all = (1..values::<RealInfo>(info.words())).filter_map(real).collect::<Result<_, _>>();

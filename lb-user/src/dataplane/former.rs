@@ -22,6 +22,9 @@ pub struct Former {
     reals: Mapped,
     pins: Mapped,
     leases: Mapped,
+    probed_vips: Mapped,
+    signals: Mapped,
+    syns: Mapped,
     service_info: Mapped,
     real_info: Mapped,
 }
@@ -43,6 +46,9 @@ impl Former {
             reals: mapped(map::REALS)?,
             pins: mapped(map::PINS)?,
             leases: mapped(map::LEASES)?,
+            probed_vips: mapped(map::PROBED_VIPS)?,
+            signals: mapped(map::SIGNALS)?,
+            syns: mapped(map::SYNS)?,
             service_info: mapped(map::SERVICE_INFO)?,
             real_info: mapped(map::REAL_INFO)?,
         })
@@ -58,6 +64,9 @@ impl Maps for Former {
             WordMap::Reals => self.reals.words(),
             WordMap::Pins => self.pins.words(),
             WordMap::Leases => self.leases.words(),
+            WordMap::ProbedVips => self.probed_vips.words(),
+            WordMap::Signals => self.signals.words(),
+            WordMap::Syns => self.syns.words(),
             WordMap::ServiceInfo => self.service_info.words(),
             WordMap::RealInfo => self.real_info.words(),
         }

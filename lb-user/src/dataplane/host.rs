@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lb_common::abi::{
     AccessKey, AccessList, Bucket, FragmentOwner, Pin, PinSet, RealId, RealSlot, ServiceId, ServiceKey, ServiceSlot,
-    Settings, Tick, WAYS,
+    Settings, Signal, Signals, SynNote, SynTick, Tick, Value, WAYS,
 };
 use lb_common::datapath::{Tables, Tracked, find_block, track};
 use lb_common::reason::Reason;
@@ -27,6 +27,12 @@ pub struct HostTables {
     leases: BTreeMap<IpAddr, u32>,
     lease_ends: Vec<u64>,
     fragments: HashMap<u64, FragmentOwner>,
+    /// The real server that each answer to a probe is from, by the answer's number. The kernel's are not copied.
+    pub probes: HashMap<u64, [u64; 2]>,
+    /// As the maps have them; packets change them here only.
+    pub syns: Vec<SynNote>,
+    /// The time, as SYNs have it.
+    pub syn_clock: SynTick,
     /// The time, which stands still.
     pub now: Tick,
     /// The same, as leases have it.
@@ -54,6 +60,9 @@ impl HostTables {
             leases: maps.leases()?,
             lease_ends: maps.words(WordMap::Leases).iter().map(load).collect(),
             fragments: HashMap::new(),
+            probes: HashMap::new(),
+            syns: maps.words(WordMap::Syns).iter().map(|word| SynNote::from_word(load(word))).collect(),
+            syn_clock: SynTick::default(),
             now: Tick::default(),
             nanoseconds: 0,
             counted: Memory::new(limits),
@@ -69,15 +78,17 @@ impl HostTables {
     pub fn refresh(&mut self, maps: &impl Maps, limits: &Limits) -> std::io::Result<()> {
         let former = std::mem::replace(self, Self::new(maps, limits)?);
         self.fragments = former.fragments;
+        self.probes = former.probes;
         self.counted = former.counted;
         Ok(())
     }
 
-    /// Forgets all pins and fragments.
+    /// Forgets all pins, fragments and SYNs.
     pub fn forget_flows(&mut self) {
         let pins = self.pins.iter().flat_map(|set| (0..WAYS).map(move |way| (set, way)));
         pins.for_each(|(set, way)| set.set_pin(way, Pin::from_word(0)));
         self.fragments.clear();
+        self.syns.iter_mut().for_each(|note| *note = SynNote::default());
     }
 
     /// Writes the pins to the maps, as packets would have.
@@ -147,6 +158,25 @@ impl Tables for HostTables {
 
     fn remember_fragment(&mut self, packet: u64, owner: FragmentOwner) {
         self.fragments.insert(packet, owner);
+    }
+
+    fn probed_real(&self, answer: u64) -> Option<[u64; 2]> {
+        self.probes.get(&answer).copied()
+    }
+
+    fn syn(&self, place: u32) -> Option<&SynNote> {
+        self.syns.get(place as usize)
+    }
+
+    fn syn_clock(&self) -> SynTick {
+        self.syn_clock
+    }
+
+    fn count_signal(&mut self, real: RealId, signal: Signal) {
+        let word = real.index() as usize * Signals::ZEROS.len() + signal as usize;
+        if let Some(word) = self.counted.words(WordMap::Signals).get(word) {
+            word.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     fn count_reason(&mut self, reason: Reason) {

@@ -8,14 +8,15 @@ use std::sync::atomic::AtomicU64;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
-use aya::programs::{ProgramError, Xdp};
+use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use lb_common::abi::{AccessKey, Admission, Settings, WAYS, map};
 use lb_common::reason::Reason;
 
+use super::egress;
 use super::mapped::Mapped;
 use super::pins::{PinError, Pins};
-use super::{AccessLists, AccessPrefix, CounterId, Maps, WordMap};
+use super::{AccessLists, AccessPrefix, CounterId, Maps, WordMap, zero_signals};
 use crate::config::Limits;
 use crate::state::{address_of, read_value, words_of};
 
@@ -60,6 +61,9 @@ pub struct Kernel {
     reals: Mapped,
     pinned_flows: Mapped,
     lease_ends: Mapped,
+    probed_vips: Mapped,
+    signals: Mapped,
+    syns: Mapped,
     service_info: Mapped,
     real_info: Mapped,
     service_counters: PerCpuArray<MapData, [u64; 2]>,
@@ -121,6 +125,7 @@ impl Kernel {
             (map::SERVICE_INFO, services),
             (map::REAL_COUNTERS, reals),
             (map::REAL_INFO, reals),
+            (map::SIGNALS, reals),
         ];
         for (name, entries) in sizes {
             loader.map_max_entries(name, entries);
@@ -133,6 +138,9 @@ impl Kernel {
             reals: mapped(&mut ebpf, map::REALS)?,
             pinned_flows: mapped(&mut ebpf, map::PINS)?,
             lease_ends: mapped(&mut ebpf, map::LEASES)?,
+            probed_vips: mapped(&mut ebpf, map::PROBED_VIPS)?,
+            signals: mapped(&mut ebpf, map::SIGNALS)?,
+            syns: mapped(&mut ebpf, map::SYNS)?,
             service_info: mapped(&mut ebpf, map::SERVICE_INFO)?,
             real_info: mapped(&mut ebpf, map::REAL_INFO)?,
             service_counters: per_cpu(&mut ebpf, map::SERVICE_COUNTERS)?,
@@ -172,6 +180,24 @@ impl Kernel {
         Ok((self.program(PROGRAM)?, pins))
     }
 
+    /// Where things are pinned.
+    pub(super) const fn pins(&self) -> Option<&Pins> {
+        self.pins.as_ref()
+    }
+
+    /// The program for what leaves this machine, loaded.
+    ///
+    /// # Errors
+    /// The verifier's.
+    pub fn egress(&mut self) -> Result<&mut SchedClassifier, LoadError> {
+        let program = self.ebpf.program_mut(egress::PROGRAM).ok_or(LoadError::Map(egress::PROGRAM, None))?;
+        let program: &mut SchedClassifier = program.try_into()?;
+        match program.load() {
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The maps that are not the daemon's, for tests and benches.
     pub fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
@@ -207,6 +233,9 @@ impl Maps for Kernel {
             WordMap::Reals => self.reals.words(),
             WordMap::Pins => self.pinned_flows.words(),
             WordMap::Leases => self.lease_ends.words(),
+            WordMap::ProbedVips => self.probed_vips.words(),
+            WordMap::Signals => self.signals.words(),
+            WordMap::Syns => self.syns.words(),
             WordMap::ServiceInfo => self.service_info.words(),
             WordMap::RealInfo => self.real_info.words(),
         }
@@ -215,6 +244,7 @@ impl Maps for Kernel {
     fn zero_counter(&mut self, counter: CounterId) -> io::Result<()> {
         let zeros = vec![[0; 2]; aya::util::nr_cpus().map_err(|(_, error)| error)?];
         let zeros = PerCpuValues::try_from(zeros)?;
+        zero_signals(self, counter);
         match counter {
             CounterId::Service(id) => self.service_counters.set(id.index(), zeros, 0),
             CounterId::Real(id) => self.real_counters.set(id.index(), zeros, 0),

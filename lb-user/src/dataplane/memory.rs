@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 
 use lb_common::abi::{
-    Admission, Bucket, Counter, PinSet, RealInfo, RealSlot, ServiceInfo, ServiceSlot, Settings, WAYS, limits,
+    Admission, Bucket, Counter, PinSet, ProbedVip, RealInfo, RealSlot, ServiceInfo, ServiceSlot, Settings, Signals,
+    SynNote, WAYS, limits,
 };
 use lb_common::reason::Reason;
 
-use super::{AccessLists, AccessPrefix, CounterId, Maps, WordMap};
+use super::{AccessLists, AccessPrefix, CounterId, Maps, WordMap, zero_signals};
 use crate::config::Limits;
 
 /// Maps in plain memory, of the same sizes and with the same content as the kernel's.
@@ -22,6 +23,9 @@ pub struct Memory {
     reals: Vec<AtomicU64>,
     pins: Vec<AtomicU64>,
     lease_ends: Vec<AtomicU64>,
+    probed_vips: Vec<AtomicU64>,
+    signals: Vec<AtomicU64>,
+    syns: Vec<AtomicU64>,
     service_info: Vec<AtomicU64>,
     real_info: Vec<AtomicU64>,
     /// By [`ServiceId`](lb_common::abi::ServiceId); index 0 is never used.
@@ -49,6 +53,9 @@ impl Memory {
             reals: zeros::<RealSlot>(reals),
             pins: zeros::<PinSet>(limits.pins as usize / WAYS),
             lease_ends: zeros::<u64>(limits::LEASES as usize),
+            probed_vips: zeros::<ProbedVip>(limits::PROBED_VIPS as usize),
+            signals: zeros::<Signals>(reals),
+            syns: zeros::<SynNote>(limits::SYNS as usize),
             service_info: zeros::<ServiceInfo>(services),
             real_info: zeros::<RealInfo>(reals),
             service_counters: vec![Counter::default(); services],
@@ -74,6 +81,9 @@ impl Maps for Memory {
             WordMap::Reals => &self.reals,
             WordMap::Pins => &self.pins,
             WordMap::Leases => &self.lease_ends,
+            WordMap::ProbedVips => &self.probed_vips,
+            WordMap::Signals => &self.signals,
+            WordMap::Syns => &self.syns,
             WordMap::ServiceInfo => &self.service_info,
             WordMap::RealInfo => &self.real_info,
         }
@@ -85,6 +95,7 @@ impl Maps for Memory {
             CounterId::Real(id) => self.real_counters.get_mut(id.index() as usize),
         };
         *slot.ok_or(io::ErrorKind::InvalidInput)? = Counter::default();
+        zero_signals(self, counter);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! PIN_DIR/maps-V-N-S-R-B-P-A/NAME        the maps of ABI version V with N reasons, and the five limits
 //! PIN_DIR/current -> maps-V-N-S-R-B-P-A  those that packets see
 //! PIN_DIR/link-INDEX-MODE                one for each interface, by its index
+//! PIN_DIR/egress-INDEX                   the same of what leaves it, if checks go by a vip
 //! ```
 //!
 //! Other limits or another ABI make another directory: a new daemon loads beside the old maps, fills its own, and then
@@ -23,11 +24,13 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
+use super::egress;
 use crate::config::Limits;
 
 const CURRENT: &str = "current";
 const MAPS: &str = "maps-";
 const LINK: &str = "link-";
+pub(super) const EGRESS: &str = "egress-";
 /// Where everybody mounts the BPF file system.
 const BPFFS: &str = "/sys/fs/bpf";
 
@@ -89,6 +92,18 @@ impl Pins {
         self.dir.join(format!("{LINK}{index}-{mode}"))
     }
 
+    /// Where what is attached to what leaves an interface is pinned.
+    pub fn egress_path(&self, index: u32) -> PathBuf {
+        self.dir.join(format!("{EGRESS}{index}"))
+    }
+
+    /// Takes away all of that kind but these.
+    pub fn keep_egress(&self, kept: &[PathBuf]) -> Result<(), PinError> {
+        let all =
+            entries(&self.dir)?.into_iter().filter(|(name, path)| name.starts_with(EGRESS) && !kept.contains(path));
+        all.map(|(_, path)| remove(&path)).collect()
+    }
+
     /// After the links run this daemon's program: lets others find its maps, and removes links and maps of before.
     pub fn settle(&self, links: &[PathBuf]) -> Result<(), PinError> {
         self.point_current()?;
@@ -147,8 +162,9 @@ fn lock(dir: &Path) -> Result<Flock<File>, PinError> {
 
 fn remove_pins(pin_dir: &Path) -> Result<Vec<String>, PinError> {
     let mut ours = entries(pin_dir)?;
-    ours.retain(|(name, _)| name.starts_with(LINK) || name.starts_with(MAPS) || name == CURRENT);
-    ours.sort(); // "current" first, then links, then maps: nothing forwards without its maps
+    let is_ours = |name: &str| [LINK, MAPS, EGRESS].iter().any(|kind| name.starts_with(kind)) || name == CURRENT;
+    ours.retain(|(name, _)| is_ours(name));
+    ours.sort(); // "current" first, then egress and links, then maps: nothing forwards without its maps
     let mut removed = Vec::new();
     for (name, path) in ours {
         remove(&path)?;
@@ -174,6 +190,8 @@ fn remove(path: &Path) -> Result<(), PinError> {
             fs::remove_file(&inner).map_err(failed("remove", &inner))?;
         }
         fs::remove_dir(path).map_err(failed("remove", path))
+    } else if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(EGRESS)) {
+        egress::remove(path).map_err(failed("remove", path))
     } else {
         fs::remove_file(path).map_err(failed("remove", path))
     }

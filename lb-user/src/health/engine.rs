@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::probe::{Answer, ProbeFailure, Target, probe};
 use super::{Schedule, Tracker};
-use crate::config::{Check, CheckKind, Config, Real};
+use crate::config::{Check, CheckKind, Config, Real, Via, Way};
 use crate::state::Health;
 
 /// A verdict that changed.
@@ -39,6 +39,8 @@ struct Job {
     check: Check,
     /// The real server's name.
     real: String,
+    /// How its probes get there.
+    way: Way,
 }
 
 /// All running checks. Dropping it ends them.
@@ -89,10 +91,12 @@ impl Engine {
 /// The checks of a config: those of pools that a service uses.
 fn wanted(config: &Config) -> HashMap<Subject, Job> {
     let mut wanted = HashMap::new();
+    let marks = config.probe_marks();
     for (index, pool) in config.pools.iter().enumerate() {
         let used = config.services.iter().any(|service| service.pool == index);
         if let Some(check) = pool.check.as_ref().filter(|_| used) {
-            let job = |real: &Real| Job { check: check.clone(), real: real.name.clone() };
+            let way = check.via.way(&marks);
+            let job = |real: &Real| Job { check: check.clone(), real: real.name.clone(), way };
             wanted.extend(pool.reals.iter().map(|real| ((pool.name.clone(), real.address), job(real))));
         }
     }
@@ -101,8 +105,9 @@ fn wanted(config: &Config) -> HashMap<Subject, Job> {
 
 /// Until it is aborted, or nobody listens any more.
 async fn run(subject: Subject, job: Job, mut tracker: Tracker, events: Sender<Event>) {
-    let ((pool, address), Job { check, real }) = (subject, job);
-    let target = Target { address: SocketAddr::new(address, check.port), pool: &pool, real: &real };
+    let ((pool, address), Job { check, real, way }) = (subject, job);
+    let address_and_port = SocketAddr::new(address, check.port);
+    let target = Target { address: address_and_port, pool: &pool, real: &real, way, vip: check.vip };
     let start = TokioInstant::now();
     let mut schedule = Schedule::new(check.interval, seed(target.address));
     loop {
@@ -130,6 +135,10 @@ fn words(check: &Check, result: Result<Answer, ProbeFailure>) -> String {
         CheckKind::Icmp => "ping".into(),
         CheckKind::Script(script) => script.program.display().to_string(),
         _ => format!("port {}", check.port),
+    };
+    let asked = match check.via {
+        Via::Real => asked,
+        Via::Vip(vip) => format!("{asked} of {vip}"),
     };
     match result {
         Ok(_) => format!("{asked} answers"),
@@ -162,7 +171,17 @@ mod tests {
     fn config(port: u16) -> Config {
         let interval = Duration::from_millis(20);
         let timeout = Duration::from_millis(500);
-        let check = Check { kind: CheckKind::Tcp, port, interval, fast_interval: interval, timeout, rise: 2, fall: 2 };
+        let check = Check {
+            kind: CheckKind::Tcp,
+            port,
+            via: Via::Real,
+            vip: None,
+            interval,
+            fast_interval: interval,
+            timeout,
+            rise: 2,
+            fall: 2,
+        };
         let address = Ipv4Addr::LOCALHOST.into();
         let reals = vec![Real::new("local", address, 1)];
         let protocol = lb_common::abi::Protocol::Tcp;

@@ -10,13 +10,14 @@ mod redis;
 mod script;
 mod tcp;
 mod udp;
+mod way;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::CheckKind;
+use crate::config::{CheckKind, Way};
 use deadline::Deadline;
 
 /// Whom to ask, and what is said of it to a script.
@@ -28,11 +29,15 @@ pub struct Target<'a> {
     pub pool: &'a str,
     /// The real server's name; empty as above.
     pub real: &'a str,
+    /// How the probe gets there.
+    pub way: Way,
+    /// The vip that it is asked about, if there is one.
+    pub vip: Option<IpAddr>,
 }
 
 impl From<SocketAddr> for Target<'_> {
     fn from(address: SocketAddr) -> Self {
-        Self { address, pool: "", real: "" }
+        Self { address, pool: "", real: "", way: Way::Real, vip: None }
     }
 }
 
@@ -123,18 +128,17 @@ impl ProbeFailure {
 /// There was no answer, or not the one that was expected.
 pub async fn probe(kind: &CheckKind, target: impl Into<Target<'_>>, limit: Duration) -> Result<Answer, ProbeFailure> {
     let (target, deadline) = (target.into(), Deadline::after(limit));
-    let address = target.address;
     // A task a check keeps room for its probe all the time: the larger ones have theirs only while they run.
     match kind {
-        CheckKind::Tcp => tcp::probe(address, deadline).await,
-        CheckKind::Http(http) => Box::pin(http::probe(http, address, deadline)).await,
-        CheckKind::Mysql(mysql) => Box::pin(mysql::probe(mysql, address, deadline)).await,
-        CheckKind::Redis(redis) => Box::pin(redis::probe(redis, address, deadline)).await,
-        CheckKind::Dns(dns) => Box::pin(dns::probe(dns, address, deadline)).await,
-        CheckKind::Udp(udp) => Box::pin(udp::probe(udp, address, deadline)).await,
-        CheckKind::Icmp => Box::pin(icmp::probe(address.ip(), deadline)).await,
+        CheckKind::Tcp => tcp::probe(target, deadline).await,
+        CheckKind::Http(http) => Box::pin(http::probe(http, target, deadline)).await,
+        CheckKind::Mysql(mysql) => Box::pin(mysql::probe(mysql, target, deadline)).await,
+        CheckKind::Redis(redis) => Box::pin(redis::probe(redis, target, deadline)).await,
+        CheckKind::Dns(dns) => Box::pin(dns::probe(dns, target, deadline)).await,
+        CheckKind::Udp(udp) => Box::pin(udp::probe(udp, target, deadline)).await,
+        CheckKind::Icmp => Box::pin(icmp::probe(target, deadline)).await,
         CheckKind::Script(script) => return Box::pin(script::probe(script, target, deadline)).await,
-        CheckKind::Agent(agent) => return Box::pin(agent::probe(agent, address, deadline)).await,
+        CheckKind::Agent(agent) => return Box::pin(agent::probe(agent, target, deadline)).await,
     }
     .map(|()| Answer::default())
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_common::abi::{
-    Bucket, Name, Protocol, RealId, RealInfo, RealSlot, RingRange, ServiceFlags, ServiceId, ServiceInfo, ServiceKey,
-    ServiceSlot, Settings, Tick, VERSION, WAYS, limits,
+    Bucket, Family, Name, ProbeMark, ProbedVip, Protocol, RealId, RealInfo, RealSlot, RingRange, ServiceFlags,
+    ServiceId, ServiceInfo, ServiceKey, ServiceSlot, Settings, Tick, VERSION, WAYS, limits,
 };
 use lb_common::hash::FlowKey;
 
@@ -61,6 +61,8 @@ pub struct Desired {
     pub rings: Vec<(RingRange, Vec<Bucket>)>,
     /// All of them.
     pub access: AccessLists,
+    /// The vips that checks go by.
+    pub probed_vips: Vec<(ProbeMark, ProbedVip)>,
 }
 
 /// What is to be had, as the world is, and was.
@@ -113,8 +115,23 @@ impl Desired {
             reals.push((id, info));
             real_slots.push((id, slot));
         }
-        Ok(Self { settings, slots, zone_slots, services, reals, real_slots, rings, access: access.lists })
+        Ok(Self {
+            settings,
+            slots,
+            zone_slots,
+            services,
+            reals,
+            real_slots,
+            rings,
+            access: access.lists,
+            probed_vips: probed_vips(config),
+        })
     }
+}
+
+fn probed_vips(config: &Config) -> Vec<(ProbeMark, ProbedVip)> {
+    let vip = |vip: IpAddr| ProbedVip::new(words_of(vip), if vip.is_ipv4() { Family::V4 } else { Family::V6 });
+    config.probe_marks().into_iter().map(|(address, mark)| (mark, vip(address))).collect()
 }
 
 /// A service, or what it is for those of its clients that prefer a zone: what has an id, a ring and pins of its own.
@@ -281,6 +298,7 @@ fn settings(wish: &Wish<'_, impl Maps>, keyed: &[Keyed]) -> Result<Settings, Des
         port_blocks: keyed.iter().filter(|keyed| keyed.bits > 0).fold(0, |blocks, keyed| blocks | 1 << keyed.bits),
         pin_mask: pin_sets(&config.limits) - 1,
         idle_ticks: config.services.iter().map(|service| idle_ticks(service.idle_timeout)).max().unwrap_or(1),
+        probes: u64::from(!config.probe_marks().is_empty()),
         own_macs,
         interfaces,
         peer_macs,

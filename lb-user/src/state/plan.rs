@@ -2,6 +2,7 @@
 //!
 //! 1. Ids that are new: counters to zero, then the directory entry, its `used` word last. What packets know of real servers,
 //!    and the interfaces they are reached by.
+//!    The vips that probes go by: an address never changes under its family.
 //! 2. Buckets. Each is valid on its own, old or new. Slots of zones. Access lists that nobody looks at yet.
 //! 3. Slots of the half that is or becomes active: an old key's tail goes first, a new key's tail comes last; where a
 //!    ring moved, the old ring is one word and the ring the next.
@@ -15,11 +16,11 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use lb_common::abi::limits::{ALL_SLOTS, MAX_INTERFACES, SERVICE_SLOTS};
 use lb_common::abi::{
-    Admission, Bucket, RealId, RealSlot, RingRange, ServiceId, ServiceInfo, ServiceSlot, Settings, Value,
+    Admission, Bucket, ProbedVip, RealId, RealSlot, RingRange, ServiceId, ServiceInfo, ServiceSlot, Settings, Value,
 };
 
 use super::directory::taken_slots;
-use super::{Desired, Directory, read_value};
+use super::{Desired, Directory, read_value, values};
 use crate::dataplane::{AccessLists, AccessPrefix, CounterId, Maps, WordMap};
 
 /// One thing to do. A packet may come between any two.
@@ -161,6 +162,7 @@ pub fn plan(
     let mut plan = Plan::default();
     add_ids(&mut plan, desired, directory, maps);
     write_interfaces(&mut plan, desired, interfaces);
+    write_probed_vips(&mut plan, desired, maps);
     write_buckets(&mut plan, desired, directory, maps);
     write_zone_slots(&mut plan, desired, maps);
     add_access(&mut plan, desired, access);
@@ -247,6 +249,25 @@ fn remove_access(plan: &mut Plan, desired: &Desired, now: &AccessLists) {
 
 fn wanted_lists(desired: &Desired) -> HashSet<u32> {
     desired.access.keys().map(|prefix| prefix.key.list).collect()
+}
+
+fn write_probed_vips(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
+    const FAMILY: usize = 2;
+    let words = maps.words(WordMap::ProbedVips);
+    let wanted: BTreeMap<u32, ProbedVip> = desired.probed_vips.iter().map(|(mark, vip)| (mark.index(), *vip)).collect();
+    for index in 0..values::<ProbedVip>(words) {
+        let now: ProbedVip = read_value(words, index);
+        let wanted = wanted.get(&index).copied().unwrap_or(ProbedVip { family: 0, ..now });
+        if now == wanted {
+            continue;
+        }
+        let family = index as usize * ProbedVip::ZEROS.len() + FAMILY;
+        plan.write(WordMap::ProbedVips, words, family, 0);
+        plan.write_value((WordMap::ProbedVips, words), index, &wanted, 0..FAMILY);
+        if wanted.family != 0 {
+            plan.steps.push(Step::Write { map: WordMap::ProbedVips, index: family, word: wanted.family });
+        }
+    }
 }
 
 fn write_buckets(plan: &mut Plan, desired: &Desired, directory: &Directory, maps: &impl Maps) {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use lb_common::abi::Protocol;
 use lb_common::hash::mix;
 
+use super::probes::random_answer;
 use crate::fixture::{ANY_VIP, PEER, PORT, UDP_PORT, VIP, VIP_6};
 use crate::packet::{Packet, arp_request, solicitation};
 
@@ -40,6 +41,9 @@ pub fn random_frame(random: &mut Random) -> Vec<u8> {
     if random.one_in(20) {
         return random_question(random);
     }
+    if random.one_in(20) {
+        return random_answer(random);
+    }
     let protocol = if random.one_in(3) { Protocol::Udp } else { Protocol::Tcp };
     let service_port = if protocol == Protocol::Tcp { PORT } else { UDP_PORT };
     let odd_port = random.number() as u16;
@@ -56,7 +60,7 @@ pub fn random_frame(random: &mut Random) -> Vec<u8> {
         (source, source_port) = (few(source, random.below(16) as u8), random.below(64) as u16);
     }
     let mut packet = Packet::new(protocol, (source, source_port), (destination, port));
-    packet.tcp_flags = random.pick(&[Packet::SYN, Packet::ACK, Packet::ACK, Packet::SYN | Packet::ACK]);
+    packet.tcp_flags = random.pick(&[Packet::SYN, Packet::ACK, Packet::ACK, Packet::SYN | Packet::ACK, Packet::RST]);
     if random.one_in(4) {
         let kinds = [0x8100, 0x8100, 0x88a8];
         packet.tags = (0..=random.below(3)).map(|_| (random.pick(&kinds), random.number() as u16)).collect();

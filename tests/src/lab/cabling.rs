@@ -118,6 +118,15 @@ impl Lab {
         run(self.bridge.command("ethtool").args(["-K", "director"]).args(features))
     }
 
+    /// From now on what goes to the machine at this port of the switch has its checksums finished and its segments cut by the
+    /// port, as by a network card; else they reach it as they were born.
+    ///
+    /// # Errors
+    /// If the port does not let itself be told.
+    pub fn finish_checksums_to(&self, port: &str) -> Result<()> {
+        run(self.bridge.command("ethtool").args(["-K", port, "tx", "off", "tso", "off"]))
+    }
+
     fn switch_on(&self, switch: Switch) -> Result<()> {
         let name = switch.name();
         self.bridge.ip(&format!("link add {name} type bridge forward_delay 0"))?;

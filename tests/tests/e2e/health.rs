@@ -12,6 +12,7 @@ mod replication;
 mod script;
 mod served;
 mod stub;
+mod via_vip;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -82,7 +83,8 @@ impl Ward {
 /// From the calling thread's machine. With more patience than the check has, nothing is different; with less, the probe is
 /// given up as by a reload.
 fn ask_from_here(check: &Check, address: IpAddr, patience: Duration) -> Result<Result<Answer, String>> {
-    let target = Target { address: SocketAddr::new(address, check.port), pool: "pool", real: "real1" };
+    let address = SocketAddr::new(address, check.port);
+    let target = Target { pool: "pool", real: "real1", vip: check.vip, ..Target::from(address) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let asked = async { tokio::time::timeout(patience, probe(&check.kind, target, check.timeout)).await };
     match runtime.block_on(asked) {

@@ -50,6 +50,10 @@ struct Real {
     share: f64,
     state: &'static str,
     mac: Option<String>,
+    /// SYNs of clients that came once more, so that the one before was not answered.
+    syn_retransmissions: u64,
+    /// Segments with RST from clients.
+    client_resets: u64,
     #[serde(flatten)]
     traffic: Traffic,
 }
@@ -193,6 +197,8 @@ impl Real {
             share: f64::from(buckets) / f64::from(service.ring_size.max(1)),
             state: real.state.name(),
             mac: real.mac.map(|mac| mac.to_string()),
+            syn_retransmissions: real.signals.syn_retransmissions,
+            client_resets: real.signals.client_resets,
             traffic: Traffic::new(former, real.counter),
         }
     }
@@ -200,7 +206,7 @@ impl Real {
 
 #[cfg(test)]
 mod tests {
-    use lb_common::abi::{Mac, RealId, ServiceId};
+    use lb_common::abi::{Mac, RealId, ServiceId, Signals};
     use lb_common::reason::Reason;
 
     use super::*;
@@ -217,6 +223,7 @@ mod tests {
             state,
             mac: Some(Mac([2, 0, 0, 0, 0, index as u8])),
             counter,
+            signals: Signals { syn_retransmissions: 3, client_resets: 4 },
         };
         Dump {
             services: vec![ServiceDump {
@@ -270,6 +277,8 @@ forwarded  forward    4.00k
         assert!(json["services"][0]["packets_per_second"].is_null());
         assert_eq!(json["services"][0]["reals"][1]["state"], "down");
         assert_eq!(json["services"][0]["reals"][0]["share"], 1.0);
+        assert_eq!(json["services"][0]["reals"][0]["syn_retransmissions"], 3);
+        assert_eq!(json["services"][0]["reals"][0]["client_resets"], 4);
         assert_eq!(json["reasons"][1]["name"], "no-service");
     }
 }

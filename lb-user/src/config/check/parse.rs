@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::super::problem::Report;
 use super::super::{Service, raw, syntax};
 use super::keys::Keys;
-use super::{Check, CheckKind, kinds};
+use super::{Check, CheckKind, kinds, via};
 
 const INTERVAL: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -22,10 +22,12 @@ const TYPES: [&str; 10] = ["tcp", "http", "https", "mysql", "redis", "dns", "udp
 pub fn check(report: &mut Report<'_>, pool: &str, raw: &Spanned<raw::Check>, users: &[&Service]) -> Check {
     let mut keys = Keys::new(report, pool, raw);
     let kind = kind(&mut keys);
-    via(&mut keys);
+    let (via, vip) = via::via(&mut keys, kind.as_ref(), users);
     let interval = keys.duration("interval", INTERVAL);
     let check = Check {
         port: kind.as_ref().map_or(0, |kind| port(&mut keys, kind, users)),
+        via,
+        vip,
         interval,
         fast_interval: keys.duration("fast_interval", interval),
         timeout: keys.duration("timeout", TIMEOUT),
@@ -71,15 +73,6 @@ fn kind(keys: &mut Keys<'_, '_>) -> Option<CheckKind> {
         }
     };
     Some(kind)
-}
-
-fn via(keys: &mut Keys<'_, '_>) {
-    let Some(via) = keys.text("via") else { return };
-    match via.get_ref().as_str() {
-        "real" => {}
-        "vip" => keys.report.error(via.span(), "via = \"vip\" is not in this version yet; use via = \"real\""),
-        other => keys.report.error(via.span(), format!("via is \"{other}\"; it must be \"real\"")),
-    }
 }
 
 /// The file's, else the one that the services of the pool have which speak the check's protocol.

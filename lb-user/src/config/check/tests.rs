@@ -1,5 +1,7 @@
 //! Checks in a file, and what is said of them.
 
+mod via;
+
 use std::path::Path;
 
 use super::super::{Config, ConfigErrors, Parsed};

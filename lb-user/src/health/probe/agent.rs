@@ -1,11 +1,9 @@
 //! An agent beside the server: a line of words, as HAProxy's agent-check takes it.
 
-use std::net::SocketAddr;
-
 use tokio::io::{AsyncWriteExt, BufReader};
 
 use super::deadline::Deadline;
-use super::{Answer, ProbeFailure, Weight, tcp};
+use super::{Answer, ProbeFailure, Target, Weight, tcp};
 use crate::config::Agent;
 
 /// The longest line.
@@ -13,7 +11,7 @@ const LINE: usize = 1024;
 /// The largest percentage.
 const MOST: u16 = 10_000;
 
-pub async fn probe(agent: &Agent, target: SocketAddr, deadline: Deadline) -> Result<Answer, ProbeFailure> {
+pub async fn probe(agent: &Agent, target: Target<'_>, deadline: Deadline) -> Result<Answer, ProbeFailure> {
     let mut stream = BufReader::new(tcp::connect(target, deadline).await?);
     deadline.io("sending to the agent", stream.write_all(&agent.send)).await?;
     let line = deadline.io("waiting for the agent's line", tcp::read_line(&mut stream, LINE)).await?;

@@ -1,14 +1,12 @@
 //! DNS: a question in one datagram.
 
-use std::net::SocketAddr;
-
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 
 use super::deadline::Deadline;
-use super::{ProbeFailure, udp};
+use super::{ProbeFailure, Target, udp};
 use crate::config::{Dns, rcode_name};
 
-pub async fn probe(dns: &Dns, target: SocketAddr, deadline: Deadline) -> Result<(), ProbeFailure> {
+pub async fn probe(dns: &Dns, target: Target<'_>, deadline: Deadline) -> Result<(), ProbeFailure> {
     let question = question(dns);
     let bytes = question.to_vec().map_err(|error| ProbeFailure::wrong(format!("no question can be made: {error}")))?;
     let socket = deadline.io("sending the question", udp::send(target, &bytes)).await?;

@@ -14,14 +14,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use super::deadline::Deadline;
-use super::{ProbeFailure, tcp};
+use super::{ProbeFailure, Target, tcp};
 use crate::config::{Http, Method, Tls};
 
 /// How much of a body is looked at.
 const BODY: usize = 64 << 10;
 
-pub async fn probe(http: &Http, target: SocketAddr, deadline: Deadline) -> Result<(), ProbeFailure> {
+pub async fn probe(http: &Http, target: Target<'_>, deadline: Deadline) -> Result<(), ProbeFailure> {
     let stream = tcp::connect(target, deadline).await?;
+    let target = target.known_as();
     match &http.tls {
         None => exchange(http, target, stream, deadline).await,
         Some(tls) => {

@@ -1,7 +1,6 @@
 //! ICMP: an echo request. Needs a raw socket (CAP_NET_RAW), or a group that may ping (sysctl ping_group_range).
 
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use lb_common::hash::mix;
@@ -9,8 +8,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::ProbeFailure;
 use super::deadline::Deadline;
+use super::{ProbeFailure, Target, way};
 
 /// Type, code, checksum, identifier, sequence number.
 const HEADER: usize = 8;
@@ -29,8 +28,9 @@ struct Types {
 const V4: Types = Types { request: 8, reply: 0 };
 const V6: Types = Types { request: 128, reply: 129 };
 
-pub async fn probe(target: IpAddr, deadline: Deadline) -> Result<(), ProbeFailure> {
-    let types = if target.is_ipv4() { V4 } else { V6 };
+pub async fn probe(target: Target<'_>, deadline: Deadline) -> Result<(), ProbeFailure> {
+    let is_ipv4 = target.address.is_ipv4();
+    let types = if is_ipv4 { V4 } else { V6 };
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let request = echo(types, number);
     let failed = |error| ProbeFailure::from_io("opening an ICMP socket (it takes CAP_NET_RAW)", error);
@@ -42,17 +42,17 @@ pub async fn probe(target: IpAddr, deadline: Deadline) -> Result<(), ProbeFailur
     loop {
         let receive = socket.async_io(Interest::READABLE, receive);
         let packet = deadline.io("waiting for the echo", receive).await?;
-        if is_reply(types, number, strip(&packet, target.is_ipv4() && is_raw), is_raw) {
+        if is_reply(types, number, strip(&packet, is_ipv4 && is_raw), is_raw) {
             return Ok(());
         }
     }
 }
 
 /// A socket that hears of this peer only, and whether it is a raw one.
-fn open(target: IpAddr) -> io::Result<(Socket, bool)> {
-    let (domain, protocol) = match target {
-        IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
-        IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
+fn open(target: Target<'_>) -> io::Result<(Socket, bool)> {
+    let (domain, protocol) = match target.address.is_ipv4() {
+        true => (Domain::IPV4, Protocol::ICMPV4),
+        false => (Domain::IPV6, Protocol::ICMPV6),
     };
     let (socket, is_raw) = match Socket::new(domain, Type::RAW, Some(protocol)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -61,7 +61,10 @@ fn open(target: IpAddr) -> io::Result<(Socket, bool)> {
         other => (other?, true),
     };
     socket.set_nonblocking(true)?;
-    socket.connect(&SocketAddr::new(target, 0).into())?;
+    let mut address = way::lead(&socket, target)?;
+    // What a raw socket would take for a protocol.
+    address.set_port(0);
+    socket.connect(&address.into())?;
     Ok((socket, is_raw))
 }
 

@@ -1,16 +1,20 @@
 //! MySQL and MariaDB: the greeting that the server sends by itself; or a login, and what the server says of its role.
 
+mod relay;
 mod replication;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 
+use futures_util::future::{Either, select};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, IoError, OptsBuilder, Value};
 use tokio::io::AsyncReadExt;
 
 use super::deadline::Deadline;
-use super::{ProbeFailure, tcp};
-use crate::config::{Login, Mysql, MysqlRole};
+use super::{ProbeFailure, Target, tcp};
+use crate::config::{Login, Mysql, MysqlRole, Way};
+use relay::Relay;
 
 /// The version of the protocol that all servers since MySQL 3.21 speak.
 const PROTOCOL: u8 = 10;
@@ -22,15 +26,18 @@ const GREETING: usize = 4096;
 const PACKET: usize = 1 << 20;
 const IDLE_SECONDS: usize = 60;
 
-pub async fn probe(mysql: &Mysql, target: SocketAddr, deadline: Deadline) -> Result<(), ProbeFailure> {
+pub async fn probe(mysql: &Mysql, target: Target<'_>, deadline: Deadline) -> Result<(), ProbeFailure> {
     match &mysql.login {
         None => greet(target, deadline).await,
-        Some(login) => examine(mysql, login, target, deadline).await,
+        Some(login) => match target.way {
+            Way::Real => examine(mysql, login, target.address, deadline).await,
+            Way::Vip { .. } => examine_by_relay(mysql, login, target, deadline).await,
+        },
     }
 }
 
 /// Reads the first packet: three bytes of length, lowest first, one of sequence, then the content.
-async fn greet(target: SocketAddr, deadline: Deadline) -> Result<(), ProbeFailure> {
+async fn greet(target: Target<'_>, deadline: Deadline) -> Result<(), ProbeFailure> {
     const DOING: &str = "waiting for the greeting";
     let mut stream = tcp::connect(target, deadline).await?;
     let mut header = [0; 4];
@@ -65,6 +72,27 @@ fn judge_greeting(content: &[u8]) -> Result<(), ProbeFailure> {
 
 fn refusal(code: u16, text: &str) -> ProbeFailure {
     ProbeFailure::wrong(format!("MySQL error {code}: {text}"))
+}
+
+/// The driver opens its connections itself, and knows no mark.
+async fn examine_by_relay(
+    mysql: &Mysql,
+    login: &Login,
+    target: Target<'_>,
+    deadline: Deadline,
+) -> Result<(), ProbeFailure> {
+    let relay = Relay::open(target, deadline).await?;
+    let talk = examine(mysql, login, relay.address(), deadline);
+    match select(pin!(talk), pin!(relay.run())).await {
+        // What the driver has said last is on its way yet.
+        Either::Left((outcome, relay)) => {
+            if let Err(failure) = deadline.wait("leaving", relay).await {
+                tracing::debug!(address = %target.address, %failure, "leaving a MySQL server");
+            }
+            outcome
+        }
+        Either::Right((_, talk)) => talk.await,
+    }
 }
 
 async fn examine(mysql: &Mysql, login: &Login, target: SocketAddr, deadline: Deadline) -> Result<(), ProbeFailure> {

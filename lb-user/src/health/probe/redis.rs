@@ -1,13 +1,12 @@
 //! Redis: PING, and its role if that matters.
 
 use std::io;
-use std::net::SocketAddr;
 
 use tokio::io::{AsyncBufRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::deadline::Deadline;
-use super::{ProbeFailure, tcp};
+use super::{ProbeFailure, Target, tcp};
 use crate::config::{Redis, RedisRole};
 
 /// The longest line: an error's.
@@ -22,7 +21,7 @@ enum Reply {
     Error(String),
 }
 
-pub async fn probe(redis: &Redis, target: SocketAddr, deadline: Deadline) -> Result<(), ProbeFailure> {
+pub async fn probe(redis: &Redis, target: Target<'_>, deadline: Deadline) -> Result<(), ProbeFailure> {
     let mut stream = BufReader::new(tcp::connect(target, deadline).await?);
     if let Some(password) = &redis.password {
         let words = [Some("AUTH"), redis.user.as_deref(), Some(password.reveal())];

@@ -18,11 +18,12 @@ fn command(script: &Script, target: Target<'_>) -> Command {
         ("XDIRECTOR_ADDRESS", target.address.ip().to_string()),
         ("XDIRECTOR_PORT", target.address.port().to_string()),
     ];
+    let vip = target.vip.map(|vip| ("XDIRECTOR_VIP", vip.to_string()));
     Command {
         program: script.program.clone(),
         arguments: script.arguments.clone(),
         user: script.user.clone(),
-        environment: environment.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        environment: environment.into_iter().chain(vip).map(|(name, value)| (name.to_owned(), value)).collect(),
     }
 }
 

@@ -1,28 +1,31 @@
 //! TCP: a connection can be opened. The other probes over TCP begin here too.
 
 use std::io;
-use std::net::SocketAddr;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::ProbeFailure;
 use super::deadline::Deadline;
+use super::{ProbeFailure, Target, way};
 
-pub async fn probe(target: SocketAddr, deadline: Deadline) -> Result<(), ProbeFailure> {
+pub async fn probe(target: Target<'_>, deadline: Deadline) -> Result<(), ProbeFailure> {
     connect(target, deadline).await.map(drop)
 }
 
 /// Opens a connection that will end with a reset, not with a FIN: the director would be left with a socket in TIME_WAIT
 /// for each probe, a thousand checks a second would use up its ports. What accepts and is sent nothing sees a connection
 /// that was reset before any data, as keepalived's and HAProxy's checks leave it too.
-pub async fn connect(target: SocketAddr, deadline: Deadline) -> Result<TcpStream, ProbeFailure> {
+pub async fn connect(target: Target<'_>, deadline: Deadline) -> Result<TcpStream, ProbeFailure> {
     let open = async {
-        let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        let socket = if target.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_zero_linger()?;
         // Questions are short, and the answer is waited for.
         socket.set_nodelay(true)?;
-        socket.connect(target).await
+        if let Some(any) = way::bind_to(target) {
+            socket.bind(any)?;
+        }
+        let address = way::lead(&socket, target)?;
+        socket.connect(address).await
     };
     deadline.io("connecting", open).await
 }

@@ -1,18 +1,17 @@
 //! UDP: a datagram that must be answered.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::UdpSocket;
 
-use super::ProbeFailure;
 use super::deadline::Deadline;
+use super::{ProbeFailure, Target, way};
 use crate::config::Udp;
 
 /// The longest datagram.
 pub const DATAGRAM: usize = 65_535;
 
-pub async fn probe(udp: &Udp, target: SocketAddr, deadline: Deadline) -> Result<(), ProbeFailure> {
+pub async fn probe(udp: &Udp, target: Target<'_>, deadline: Deadline) -> Result<(), ProbeFailure> {
     let socket = deadline.io("sending", send(target, &udp.payload)).await?;
     let mut buffer = vec![0; DATAGRAM];
     let length = deadline.io("waiting for a reply", socket.recv(&mut buffer)).await?;
@@ -28,10 +27,10 @@ pub async fn probe(udp: &Udp, target: SocketAddr, deadline: Deadline) -> Result<
 
 /// Sends a datagram from a socket of its own. It is connected, so that nobody else's datagrams come in, and that ICMP's
 /// port unreachable becomes an error of the next call.
-pub async fn send(target: SocketAddr, payload: &[u8]) -> io::Result<UdpSocket> {
-    let any: IpAddr = if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(target).await?;
+pub async fn send(target: Target<'_>, payload: &[u8]) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(way::any(target.address)).await?;
+    let address = way::lead(&socket, target)?;
+    socket.connect(address).await?;
     socket.send(payload).await?;
     Ok(socket)
 }

@@ -37,8 +37,9 @@ fn a_script_is_judged_by_its_exit_status() -> Result<()> {
 #[test]
 fn a_script_is_told_what_to_check_and_nothing_else() -> Result<()> {
     let ward = Ward::new(1)?;
-    let script = "echo $XDIRECTOR_POOL $XDIRECTOR_REAL $XDIRECTOR_ADDRESS $XDIRECTOR_PORT $HOME $(pwd); exit 1";
-    ward.is_down(&shell(script), "status 1: pool real1 10.66.0.101 80 /")?;
+    let script =
+        "echo $XDIRECTOR_POOL $XDIRECTOR_REAL $XDIRECTOR_ADDRESS $XDIRECTOR_PORT $XDIRECTOR_VIP $HOME $(pwd); exit 1";
+    ward.is_down(&shell(script), "status 1: pool real1 10.66.0.101 80 10.66.0.100 /")?;
     let root = "echo $(id -u) $(id -G); exit 1";
     ward.is_down(&shell(root), "status 1: 0 ")?;
     ward.is_down(&format!("{}, user = \"nobody\"", shell(root)), "status 1: 65534 65534")
