@@ -3,6 +3,7 @@
 //! After this module there are no strings for addresses, ports, durations or modes.
 
 mod check;
+mod peering;
 mod problem;
 mod raw;
 mod service;
@@ -24,6 +25,7 @@ pub use check::{
     Account, Agent, Check, CheckKind, Dns, Http, Login, Method, Mysql, MysqlRole, Pattern, Redis, RedisRole, Script,
     Secret, StatusCodes, Tls, Udp,
 };
+pub use peering::{PEERING_PORT, Peering};
 pub use problem::{ConfigErrors, Problem};
 pub use service::{AccessRules, Affinity, Ports, Service, Tracking};
 pub use vrrp::VirtualRouter;
@@ -89,12 +91,14 @@ pub struct Config {
     pub vrrp: Vec<VirtualRouter>,
     /// `[[sync_group]]`: indexes in [`Config::vrrp`], none twice.
     pub sync_groups: Vec<vrrp::SyncGroup>,
+    /// `[peering]`; `None`: directors tell one another nothing.
+    pub peering: Option<Peering>,
 }
 
 impl Config {
     /// Without virtual routers.
     pub const fn new(director: Director, limits: Limits, pools: Vec<Pool>, services: Vec<Service>) -> Self {
-        Self { director, limits, pools, services, vrrp: Vec::new(), sync_groups: Vec::new() }
+        Self { director, limits, pools, services, vrrp: Vec::new(), sync_groups: Vec::new(), peering: None }
     }
 }
 

@@ -10,9 +10,12 @@ mod access;
 mod desired;
 mod directory;
 mod history;
+mod ledger;
+mod listening;
 mod places;
 mod plan;
 mod sweep;
+mod telling;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -23,8 +26,13 @@ use lb_common::abi::{Family, Mac, RealState};
 pub use desired::{Desired, DesiredError, RingCache, Wish};
 pub use directory::Directory;
 pub use history::{Holds, Moment};
+pub use ledger::Ledger;
+pub use listening::{Heard, listen};
 pub use plan::{Plan, Step, Summary, plan};
 pub use sweep::{RingChanges, Sweep, sweep};
+pub use telling::{
+    Batch, Standing, ToldPin, ToldReal, ToldService, batches, changes, from_the_start, ring_makings, ring_owners,
+};
 pub use words::{read_value, values};
 
 /// What a health check says of a real server.

@@ -460,11 +460,14 @@ fn buckets(
     let mut owners = vec![NOBODY; base.len()];
     ring::owners(&circle.members, base, &usable, &mut owners);
     let keeps_marks = place.in_place && wish.holds.ring(place.range);
+    let told_of = |ring: &RingRange| wish.holds.whole.contains(&ring.base);
+    let marks_all = told_of(&place.range) || place.former.replaced.iter().any(told_of);
     // Side by side, so that those of a thousand real servers lie in the cache while 65,537 buckets look for theirs.
     let of: Vec<Bucket> = known.iter().map(|known| known.bucket.unwrap_or(Bucket::EMPTY)).collect();
     let bucket = |(index, (owner, base)): (u32, (&u16, &u16))| {
         let bucket = of.get(*owner as usize).copied().unwrap_or(Bucket::EMPTY);
         let tracked = owner != base
+            || marks_all
             || keeps_marks && bucket_at(wish.maps, place.range.base + index).is_tracked()
             || place.former.disagree(index, place.range.size, bucket);
         if tracked { bucket.tracked() } else { bucket }
