@@ -144,6 +144,11 @@ impl Peering {
         self.links.iter().find(|(other, _)| *other == peer).map_or(0, |(_, link)| link.capacity())
     }
 
+    /// What the others think of a real server; see [`Asker::opinion`].
+    pub async fn opinion(&self, pool: &str, address: IpAddr, deadline: Instant) -> Vec<(IpAddr, Opinion)> {
+        self.asker().opinion(pool, address, deadline).await
+    }
+
     /// Asks for opinions; may be used while the channel is.
     pub fn asker(&self) -> Asker {
         Asker { shared: Arc::clone(&self.shared), links: Arc::clone(&self.links) }

@@ -65,6 +65,11 @@ pub fn peering(report: &mut Report<'_>, raw: Option<&Spanned<raw::Peering>>, dir
         let message = "[peering] has nobody to talk to: write the addresses of the other directors to director.peers";
         report.error(section.span(), message);
     }
+    if director.hash_seed.is_none() {
+        let message = "director.hash_seed is not set, so each director makes its own, and nothing that one remembers of flows \
+                       means anything to the others; write the same to the files of all";
+        report.warning(section.span(), message);
+    }
     let default = u32::from(PEERING_PORT);
     let port = number(report, "peering.port", port.as_ref(), 1..=u32::from(u16::MAX), default);
     let listen = listen.as_ref().and_then(|listen| address(report, "peering.listen", listen));
@@ -147,6 +152,17 @@ mod tests {
         let peering = parse("\"10.0.0.9\"", &keys).expect("it is good").expect("it is there");
         assert_eq!((peering.key.reveal(), peering.port), (KEY, 1));
         assert_eq!(peering.listen, Some([10, 0, 0, 1].into()));
+    }
+
+    #[test]
+    fn a_seed_that_others_cannot_have_is_warned_of() {
+        for (seed, warnings) in [("", 1), ("hash_seed = \"7\"\n", 0)] {
+            let text = format!(
+                "[director]\ninterfaces = [\"eth0\"]\npeers = [\"10.0.0.9\"]\n{seed}[peering]\nkey = \"{KEY}\"\n"
+            );
+            let parsed = Config::parse("f", &text).expect("it is good");
+            assert_eq!(parsed.warnings.len(), warnings, "{:?}", parsed.warnings);
+        }
     }
 
     #[test]

@@ -396,7 +396,8 @@ mod tests {
             change(&mut batch);
             Message::decode(&Message::Pins(batch).encode())
         };
-        let rows: [(fn(&mut Batch), &str); 5] = [
+        type Change = fn(&mut Batch);
+        let rows: [(Change, &str); 5] = [
             (|batch| batch.pins[0].service = 2, "pin's service or real server"),
             (|batch| batch.pins[0].real = 2, "pin's service or real server"),
             (|batch| batch.pins[0].print = 1 << PRINT_BITS, "pin"),

@@ -165,7 +165,7 @@ async fn a_question_is_answered_by_the_others_daemon() {
             }
         }
     };
-    let (opinions, replied) = tokio::join!(asker.opinion("web", real, Instant::now() + DEADLINE), daemon);
+    let (opinions, replied) = tokio::join!(first.opinion("web", real, Instant::now() + DEADLINE), daemon);
     assert_eq!((opinions, replied), (vec![(b, opinion)], Ok(())));
     // A daemon that is busy costs the deadline and no more.
     let end = Instant::now() + Duration::from_millis(50);

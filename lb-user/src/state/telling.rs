@@ -17,7 +17,7 @@ use super::sweep::rings;
 use super::{Directory, Ledger, Moment, RingChanges, address, read_value};
 use crate::dataplane::{Maps, WordMap};
 
-/// Pins looked at in one go: 8 MiB, a millisecond.
+/// Pins looked at in one go: 8 MiB, some milliseconds.
 const LOOK: usize = 1 << 20;
 /// Changes told in one go; what is left is told in the next one.
 const MOST_CHANGES: usize = 1 << 16;
@@ -207,7 +207,8 @@ struct Open {
     bytes: usize,
 }
 
-const _: () = assert!(MAX_SERVICES <= u16::MAX as u32 && MAX_REALS <= u16::MAX as u32);
+// So their numbers in a batch fit.
+const _: () = assert!(MAX_SERVICES <= MAX_REALS && MAX_REALS <= u16::MAX as u32);
 
 impl Open {
     /// The numbers that stand for these two in this batch.
