@@ -298,7 +298,8 @@ async fn a_bit_flipped_on_the_way_is_noticed_wherever_it_is() {
     // Preface, two lengths, handshake, and a ping.
     let bits = (4 + 2 + 48 + 2 + 17) * 8;
     assert!(with_a_flipped_bit(usize::MAX - 7).await.is_ok(), "unharmed it gets through");
-    for bit in 0..bits {
+    // At least one bit of each byte.
+    for bit in (0..bits).step_by(5) {
         assert!(with_a_flipped_bit(bit).await.is_err(), "bit {bit}");
     }
 }
