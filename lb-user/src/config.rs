@@ -4,6 +4,7 @@
 
 mod check;
 mod locality;
+mod peering;
 mod problem;
 mod raw;
 mod service;
@@ -25,6 +26,7 @@ pub use check::{
     Account, Agent, Check, CheckKind, Dns, Http, Login, Method, Mysql, MysqlRole, Pattern, ProbeMarks, Redis,
     RedisRole, Script, Secret, StatusCodes, Tls, Udp, Via, Way,
 };
+pub use peering::{PEERING_PORT, Peering};
 pub use problem::{ConfigErrors, Problem};
 pub use service::{AccessRules, Affinity, Ports, Service, Tracking};
 pub use vrrp::VirtualRouter;
@@ -90,12 +92,14 @@ pub struct Config {
     pub vrrp: Vec<VirtualRouter>,
     /// `[[sync_group]]`: indexes in [`Config::vrrp`], none twice.
     pub sync_groups: Vec<vrrp::SyncGroup>,
+    /// `[peering]`; `None`: directors tell one another nothing.
+    pub peering: Option<Peering>,
 }
 
 impl Config {
     /// Without virtual routers.
     pub const fn new(director: Director, limits: Limits, pools: Vec<Pool>, services: Vec<Service>) -> Self {
-        Self { director, limits, pools, services, vrrp: Vec::new(), sync_groups: Vec::new() }
+        Self { director, limits, pools, services, vrrp: Vec::new(), sync_groups: Vec::new(), peering: None }
     }
 }
 

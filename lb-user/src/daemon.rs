@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: one task owns the state and writes the maps. Checks and netlink only send it events.
 
+mod peering;
 mod world;
 
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use crate::health::{Engine, Event};
 use crate::net::{self, Commands, Link, NetEvent};
 use crate::reconcile::Reconciler;
 use crate::state::{Health, Moment, Path, Summary, View};
+use peering::Peers;
 use world::{World, addresses};
 
 /// How long a start waits for the MACs of real servers before it attaches without those that are missing.
@@ -78,6 +80,7 @@ struct Daemon {
     retry: Option<Instant>,
     /// When the pins were looked at.
     swept: Instant,
+    peers: Peers,
 }
 
 impl Daemon {
@@ -106,6 +109,7 @@ impl Daemon {
             attached: Vec::new(),
             retry: None,
             swept: Instant::now(),
+            peers: Peers::default(),
         };
         daemon.resolve(addresses(&daemon.config), &daemon.config.clone()).await;
         daemon.watch_doubted();
@@ -116,6 +120,7 @@ impl Daemon {
             return Err(error);
         }
         daemon.start_checks();
+        daemon.apply_peering();
         let Config { pools, services, .. } = &daemon.config;
         info!("ready: {} services, {} pools", services.len(), pools.len());
         Ok(daemon)
@@ -194,6 +199,7 @@ impl Daemon {
                 }
                 Some(event) = self.verdicts.recv() => self.handle_verdict(event),
                 Some(event) = self.network.recv() => self.handle_network(event),
+                turn = self.peers.turn() => self.handle_peering(turn),
                 () = tokio::time::sleep_until(sweep) => {
                     self.sweep();
                     false
@@ -351,6 +357,7 @@ impl Daemon {
             {
                 warn!("what probes by a vip needed is still there: {error:#}");
             }
+            self.apply_peering();
         }
         self.commands.targets(addresses(&self.config));
         self.watch_doubted();

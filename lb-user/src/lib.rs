@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod health;
 pub mod net;
+pub mod peering;
 pub mod reconcile;
 pub mod state;
 pub mod vrrp;

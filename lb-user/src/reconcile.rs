@@ -1,14 +1,16 @@
 //! The one writer of maps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::Ordering::Acquire;
 
 use lb_common::abi::limits::MAX_INTERFACES;
+use lb_common::abi::{Bucket, RingRange};
 
 use crate::config::Config;
-use crate::dataplane::{AccessLists, Maps};
+use crate::dataplane::{AccessLists, Maps, WordMap};
 use crate::state::{
-    Desired, DesiredError, Directory, Holds, Moment, RingCache, RingChanges, Step, Summary, Sweep, View, Wish, plan,
-    sweep,
+    Batch, Desired, DesiredError, Directory, Heard, Holds, Ledger, Moment, RingCache, RingChanges, Standing, Step,
+    Summary, Sweep, View, Wish, batches, changes, from_the_start, listen, plan, ring_makings, ring_owners, sweep,
 };
 
 /// Why the maps are not what they should be. What forwarded before forwards still.
@@ -41,6 +43,71 @@ pub struct Reconciler {
     interfaces: [u64; MAX_INTERFACES],
     /// Whether packets look at pins for more than `tracking = "full"`, or something waits for its last flows.
     tracks: bool,
+    /// What the maps say, until they are written again.
+    known: Option<Known>,
+    ledger: Ledger,
+    /// Rings, by their first bucket, that are to be marked as a whole.
+    whole: HashSet<u32>,
+}
+
+/// What the ids in the maps stand for, and what has been worked out of it.
+#[derive(Debug)]
+struct Known {
+    directory: Directory,
+    /// Who owns what in a ring, by its first bucket.
+    owners: HashMap<u32, u64>,
+}
+
+impl Known {
+    fn read(maps: &impl Maps) -> Self {
+        Self { directory: Directory::read(maps), owners: HashMap::new() }
+    }
+}
+
+impl Reconciler {
+    /// What others have to be told since the last time.
+    pub fn tell(&mut self, maps: &impl Maps, now: Moment) -> Vec<Batch> {
+        let Known { directory, owners } = self.known.get_or_insert_with(|| Known::read(maps));
+        let standing = Standing::new(maps, directory, &mut self.changes, now);
+        let changed = changes(maps.words(WordMap::Pins), &mut self.ledger, &standing);
+        batches(&changed, directory, &standing, |ring| owners_of(maps, directory, owners, ring))
+    }
+
+    /// What a director that knows nothing has to be told, from a place among the pins on: at most `most` of it; and where to
+    /// go on, if there is more.
+    pub fn tell_all(&mut self, maps: &impl Maps, now: Moment, from: usize, most: usize) -> (Vec<Batch>, Option<usize>) {
+        let Known { directory, owners } = self.known.get_or_insert_with(|| Known::read(maps));
+        let standing = Standing::new(maps, directory, &mut self.changes, now);
+        let (pins, next) = from_the_start(maps.words(WordMap::Pins), &standing, from, most);
+        (batches(&pins, directory, &standing, |ring| owners_of(maps, directory, owners, ring)), next)
+    }
+
+    /// Takes in what another director tells: writes it to the pins. Says too whether packets have yet to be made to look at
+    /// them: then [`reconcile`](Self::reconcile) does that.
+    pub fn hear(&mut self, maps: &impl Maps, batch: &Batch, now: Moment) -> (Heard, bool) {
+        let Known { directory, owners } = self.known.get_or_insert_with(|| Known::read(maps));
+        let heard =
+            listen(maps, directory, &mut self.ledger, batch, now, |ring| owners_of(maps, directory, owners, ring));
+        let rings = directory.rings().filter(|ring| heard.rings.contains(&ring.base));
+        self.whole.extend(rings.filter(|ring| !is_marked(maps, *ring)).map(|ring| ring.base));
+        (heard, !self.whole.is_empty())
+    }
+
+    /// Stands for what all rings are made of; see [`ring_makings`].
+    pub fn ring_makings(&mut self, maps: &impl Maps) -> u64 {
+        ring_makings(&self.known.get_or_insert_with(|| Known::read(maps)).directory)
+    }
+}
+
+fn owners_of(maps: &impl Maps, directory: &Directory, known: &mut HashMap<u32, u64>, ring: RingRange) -> u64 {
+    *known.entry(ring.base).or_insert_with(|| ring_owners(maps, directory, ring))
+}
+
+/// Whether packets of all buckets look at the pins.
+fn is_marked(maps: &impl Maps, ring: RingRange) -> bool {
+    let first = ring.base as usize;
+    let words = maps.words(WordMap::Buckets).get(first..first + ring.size as usize).unwrap_or_default();
+    words.iter().all(|word| Bucket::from_word(word.load(Acquire)).is_tracked())
 }
 
 impl Reconciler {
@@ -88,6 +155,7 @@ impl Reconciler {
         now: Moment,
     ) -> Result<Summary, ReconcileError> {
         let directory = Directory::read(maps);
+        let holds = &Holds { whole: self.whole.clone(), ..holds.clone() };
         let access = match self.access.take() {
             Some(access) => access,
             None => maps.access_lists().map_err(ReconcileError::Access)?,
@@ -102,10 +170,14 @@ impl Reconciler {
         };
         let plan = plan(&desired, &directory, &access, &self.interfaces, maps);
         let outcome = plan.apply(maps);
+        if !plan.steps.is_empty() {
+            self.known = None;
+        }
         plan.changed_rings.iter().for_each(|ring| self.changes.note(*ring, now.tick));
         self.tracks = tracks(&desired, config);
         match outcome {
             Ok(()) => {
+                self.whole.clear();
                 (self.access, self.interfaces) = (Some(desired.access), desired.settings.interfaces);
                 Ok(plan.summary)
             }

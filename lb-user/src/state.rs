@@ -12,10 +12,13 @@ mod crew;
 mod desired;
 mod directory;
 mod history;
+mod ledger;
+mod listening;
 mod places;
 mod plan;
 mod rings;
 mod sweep;
+mod telling;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -27,9 +30,14 @@ pub use bearing::{Bearing, Facts, Flows, Reach, Turn, bearing};
 pub use desired::{Desired, DesiredError, Wish};
 pub use directory::Directory;
 pub use history::{Holds, Moment};
+pub use ledger::Ledger;
+pub use listening::{Heard, listen};
 pub use plan::{Plan, Step, Summary, plan};
 pub use rings::RingCache;
 pub use sweep::{RingChanges, Sweep, sweep};
+pub use telling::{
+    Batch, Standing, ToldPin, ToldReal, ToldService, batches, changes, from_the_start, ring_makings, ring_owners,
+};
 pub use words::{read_value, values};
 
 /// What a health check says of a real server.

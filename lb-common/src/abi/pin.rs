@@ -76,6 +76,11 @@ impl PinName {
     pub const fn new(identity: u64, service: ServiceId) -> Self {
         Self(identity >> (64 - REAL_SHIFT) | (service.number() as u64) << SERVICE_SHIFT)
     }
+
+    /// From [`Pin::fingerprint`], of which 27 bits count.
+    pub const fn from_fingerprint(print: u32, service: ServiceId) -> Self {
+        Self(print as u64 & PRINT_MASK | (service.number() as u64) << SERVICE_SHIFT)
+    }
 }
 
 /// Bits 0-26: a fingerprint of the flow. Bits 27-40: its real server. Bits 41-50: its service. Bit 51: confirmed. Bit 52:
@@ -103,6 +108,23 @@ impl Pin {
     #[inline(always)]
     pub const fn is_of(self, name: PinName) -> bool {
         self.0 & NAME_MASK == name.0
+    }
+
+    /// What tells its flow from others of its service in its set: 27 bits.
+    pub const fn fingerprint(self) -> u32 {
+        (self.0 & PRINT_MASK) as u32
+    }
+
+    /// The same, as if its flow had sent one packet.
+    #[must_use]
+    pub const fn unconfirmed(self) -> Self {
+        Self(self.0 & !CONFIRMED)
+    }
+
+    /// The same, of a flow that is, or may be, elsewhere than its bucket says.
+    #[must_use]
+    pub const fn foreign(self) -> Self {
+        Self(self.0 | FOREIGN)
     }
 
     /// `None`: no pin.
@@ -278,6 +300,8 @@ mod tests {
         assert_eq!((pin.real(), pin.service()), (Some(real()), ServiceId::new(512)));
         assert!(pin.is_confirmed() && pin.is_foreign());
         assert_eq!(pin.tick(), tick(2047));
+        assert_eq!(PinName::from_fingerprint(pin.fingerprint(), ServiceId::new(512).expect("it is valid")), name(7));
+        assert_eq!(Pin::new(name(7), real(), false, tick(2047)).confirmed(true).foreign(), pin);
         assert_eq!(pin.tick().age(tick(2048 + 3)), 4);
         assert_eq!(pin.tick().age(tick(2047 - 3)), 0, "who looked read the clock before who wrote");
     }

@@ -20,6 +20,17 @@ pub struct File {
     pub pool: BTreeMap<Spanned<String>, Spanned<Pool>>,
     #[serde(default)]
     pub service: Vec<Spanned<Service>>,
+    pub peering: Option<Spanned<Peering>>,
+}
+
+/// `[peering]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peering {
+    pub key: Option<Spanned<String>>,
+    pub key_file: Option<Spanned<String>>,
+    pub port: Option<Spanned<i64>>,
+    pub listen: Option<Spanned<String>>,
 }
 
 /// `[director]`

@@ -9,6 +9,7 @@ use lb_common::abi::limits as abi;
 use lb_common::ring::{MAX_RING_SIZE, MIN_RING_SIZE, auto_size, is_prime, next_prime};
 use toml::Spanned;
 
+use super::peering::peering;
 use super::problem::Report;
 use super::service::{Located, services};
 use super::values::{address, duration_within, name, number};
@@ -32,9 +33,10 @@ pub fn validate(report: &mut Report<'_>, file: &raw::File) -> Option<Config> {
         file.pool.iter().enumerate().map(|(i, (name, raw))| pool(report, i, name, raw, &services)).collect();
     locality::check(report, file, &pools);
     within_limits(report, file, &limits, &pools, &services);
+    let peering = peering(report, file.peering.as_ref(), &director);
     report.errors.is_empty().then_some(())?;
     let services = services.into_iter().map(|(_, service)| service).collect();
-    Some(Config::new(director, limits, pools, services))
+    Some(Config { peering, ..Config::new(director, limits, pools, services) })
 }
 
 fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {

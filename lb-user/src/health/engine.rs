@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use lb_common::hash::mix;
 use tokio::sync::mpsc::Sender;
@@ -51,7 +52,10 @@ pub struct Engine {
 }
 
 #[derive(Debug)]
-struct Running(AbortHandle);
+struct Running(AbortHandle, LastProbe);
+
+/// When the last probe ended.
+type LastProbe = Arc<Mutex<Option<Instant>>>;
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -73,14 +77,23 @@ impl Engine {
         for (subject, job) in wanted(config) {
             if !self.running.contains_key(&subject) {
                 let tracker = Tracker::new(health(&subject.0, subject.1), job.check.rise, job.check.fall);
-                let task = tokio::spawn(run(subject.clone(), job.clone(), tracker, self.events.clone()));
-                self.running.insert(subject, (job, Running(task.abort_handle())));
+                let last = LastProbe::default();
+                let task = run(subject.clone(), job.clone(), tracker, self.events.clone(), Arc::clone(&last));
+                let task = tokio::spawn(task);
+                self.running.insert(subject, (job, Running(task.abort_handle(), last)));
             }
         }
     }
 }
 
 impl Engine {
+    /// How long ago the last probe of a real server ended; `None` if there was none.
+    pub fn last_probe(&self, pool: &str, address: IpAddr) -> Option<Duration> {
+        let (_, Running(_, last)) = self.running.get(&(pool.to_owned(), address))?;
+        let last = *last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.map(|last| last.elapsed())
+    }
+
     /// Ends the checks that the config does not have, or has otherwise. What they have said before is in the channel.
     pub fn stop_changed(&mut self, config: &Config) {
         let wanted = wanted(config);
@@ -104,7 +117,7 @@ fn wanted(config: &Config) -> HashMap<Subject, Job> {
 }
 
 /// Until it is aborted, or nobody listens any more.
-async fn run(subject: Subject, job: Job, mut tracker: Tracker, events: Sender<Event>) {
+async fn run(subject: Subject, job: Job, mut tracker: Tracker, events: Sender<Event>, last: LastProbe) {
     let ((pool, address), Job { check, real, way }) = (subject, job);
     let address_and_port = SocketAddr::new(address, check.port);
     let target = Target { address: address_and_port, pool: &pool, real: &real, way, vip: check.vip };
@@ -113,6 +126,7 @@ async fn run(subject: Subject, job: Job, mut tracker: Tracker, events: Sender<Ev
     loop {
         sleep_until(start + schedule.due()).await;
         let result = probe(&check.kind, target, check.timeout).await;
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         match &result {
             Ok(Answer { weight: None, drain: false }) => {}
             Ok(Answer { weight, drain }) => debug!(pool, %address, ?weight, drain, "it asks for another share"),

@@ -31,6 +31,8 @@ pub struct Directory {
     /// and its slot.
     slot_rings: Vec<RingRange>,
     second_lists: HashSet<ServiceId>,
+    /// Those all of whose flows are pinned.
+    tracked_whole: HashSet<ServiceId>,
     /// The ring that packets see, by service.
     seen_rings: Vec<(ServiceId, RingRange)>,
 }
@@ -50,14 +52,17 @@ impl Directory {
         };
         let reals: BTreeMap<RealId, RealInfo> = (1..limits.1).filter_map(real).collect();
         let slots = active_slots(maps);
-        let second = |slot: &ServiceSlot| slot.flags().has(ServiceFlags::SECOND_LIST);
+        let having = |flag: ServiceFlags| {
+            slots.iter().filter(move |slot| slot.flags().has(flag)).filter_map(ServiceSlot::service).collect()
+        };
         Self {
             services: (1..limits.0).filter_map(service).collect(),
             ids: reals.iter().map(|(id, info)| ((info.pool, info.address, info.family), *id)).collect(),
             reals,
             slot_rings: slot_rings(&slots),
             seen_rings: slots.iter().filter_map(|slot| Some((slot.service()?, slot.ring()))).collect(),
-            second_lists: slots.iter().filter(|slot| second(slot)).filter_map(ServiceSlot::service).collect(),
+            second_lists: having(ServiceFlags::SECOND_LIST),
+            tracked_whole: having(ServiceFlags::FULL),
         }
     }
 
@@ -89,6 +94,11 @@ impl Directory {
     /// Whether packets look at the second access list of a service.
     pub fn has_second_list(&self, service: ServiceId) -> bool {
         self.second_lists.contains(&service)
+    }
+
+    /// Whether all flows of a service are pinned, wherever they are.
+    pub fn tracks_all(&self, service: ServiceId) -> bool {
+        self.tracked_whole.contains(&service)
     }
 
     /// The id of the real server with this address in the pool.

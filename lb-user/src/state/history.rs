@@ -32,6 +32,8 @@ pub struct Holds {
     pub rings: Option<HashSet<u32>>,
     /// Real servers that have flows.
     pub reals: Option<HashSet<RealId>>,
+    /// Rings, by their first bucket, any bucket of which may have flows that another director has told of: all are marked.
+    pub whole: HashSet<u32>,
 }
 
 impl Holds {

@@ -18,12 +18,13 @@ use crate::config::{Affinity, Config, Director, Limits, OnEmpty, Pool, Real, Ser
 use crate::dataplane::{HostTables, Maps, Memory, WordMap};
 use crate::reconcile::Reconciler;
 
-const LIMITS: Limits = Limits { services: 5, reals: 40, ring_buckets: 60_000, pins: 8192, access_prefixes: 10 };
+pub(super) const LIMITS: Limits =
+    Limits { services: 5, reals: 40, ring_buckets: 60_000, pins: 8192, access_prefixes: 10 };
 const OWN: Mac = Mac([2, 0, 0, 0, 0, 0xd1]);
 const VIP: [u8; 4] = [10, 66, 0, 100];
-const IDLE: u64 = 600;
+pub(super) const IDLE: u64 = 600;
 
-fn address(last: u8) -> IpAddr {
+pub(super) fn address(last: u8) -> IpAddr {
     Ipv4Addr::new(10, 66, 0, last).into()
 }
 
@@ -43,14 +44,14 @@ fn packet(udp: bool, flow: u16, opens: bool) -> Vec<u8> {
 
 /// Where a flow is, and when it was last seen.
 #[derive(Clone, Copy, Debug)]
-struct Flow {
+pub(super) struct Flow {
     real: u8,
     seen: u64,
 }
 
 /// What of a journey's service and pool does not change.
 #[derive(Clone, Copy, Debug, Default)]
-struct Ways {
+pub(super) struct Ways {
     by_source: bool,
     /// Over UDP, and all tracked.
     udp: bool,
@@ -59,22 +60,22 @@ struct Ways {
     on_empty: OnEmpty,
 }
 
-struct World {
+pub(super) struct World {
     /// Weights by the last byte of the address.
-    reals: Vec<(u8, u32)>,
+    pub(super) reals: Vec<(u8, u32)>,
     ways: Ways,
     min_healthy: u32,
-    view: View,
-    maps: Memory,
-    reconciler: Reconciler,
-    now: u64,
-    flows: HashMap<u16, Flow>,
+    pub(super) view: View,
+    pub(super) maps: Memory,
+    pub(super) reconciler: Reconciler,
+    pub(super) now: u64,
+    pub(super) flows: HashMap<u16, Flow>,
     next: u16,
     packets: usize,
 }
 
 impl World {
-    fn new(ways: Ways) -> Self {
+    pub(super) fn new(ways: Ways) -> Self {
         let macs = (1..=20).map(|last| (address(last), Mac([2, 0, 0, 0, 1, last]))).collect();
         let interfaces = vec![Interface { index: 2, mac: OWN, mtu: 1500 }];
         let mut world = Self {
@@ -115,11 +116,11 @@ impl World {
         Config::new(director, LIMITS, vec![pool], vec![service])
     }
 
-    fn moment(&self) -> Moment {
+    pub(super) fn moment(&self) -> Moment {
         Moment::new(Duration::from_secs(self.now))
     }
 
-    fn write(&mut self) {
+    pub(super) fn write(&mut self) {
         let (config, now) = (self.config(), self.moment());
         self.reconciler.reconcile(&config, &self.view, &mut self.maps, now).expect("it fits");
         self.forget_the_down();
@@ -141,13 +142,13 @@ impl World {
         self.reconciler = Reconciler::default();
     }
 
-    fn sweep(&mut self) {
+    pub(super) fn sweep(&mut self) {
         let (config, now) = (self.config(), self.moment());
         self.reconciler.sweep(&config, &self.view, &mut self.maps, now).expect("it fits");
     }
 
     /// Sends packets of these flows; gives the last byte of the real server that each went to, 0 for nowhere.
-    fn send(&mut self, flows: &[(u16, bool)]) -> Vec<u8> {
+    pub(super) fn send(&mut self, flows: &[(u16, bool)]) -> Vec<u8> {
         let mut tables = HostTables::new(&self.maps, &LIMITS).expect("the twin does not fail");
         tables.now = self.moment().tick;
         let mut one = |&(flow, opens): &(u16, bool)| {
@@ -161,7 +162,7 @@ impl World {
         went
     }
 
-    fn open(&mut self, count: u16) {
+    pub(super) fn open(&mut self, count: u16) {
         let flows: Vec<u16> = (self.next..self.next + count).collect();
         self.next += count;
         let went = self.send(&flows.iter().map(|flow| (*flow, true)).collect::<Vec<_>>());
@@ -195,8 +196,23 @@ impl World {
         self.view.asked.entry("p".into()).or_default().insert(address(last), asked);
     }
 
+    /// The flows of this real server are lost.
+    pub(super) fn forget_flows_of(&mut self, last: u8) {
+        self.flows.retain(|_, flow| flow.real != last);
+    }
+
+    /// The real servers that are down.
+    pub(super) fn downs(&self) -> Vec<u8> {
+        let down = self.view.health.values().flatten().filter(|(_, health)| **health == Health::Down);
+        let last = |(address, _): (&IpAddr, &Health)| match address {
+            IpAddr::V4(address) => address.octets()[3],
+            IpAddr::V6(address) => address.octets()[15],
+        };
+        down.map(last).collect()
+    }
+
     /// Every flow that `speaks` sends a packet; says which has gone astray.
-    fn speak(&mut self, speaks: impl Fn(u16) -> bool) -> Result<(), String> {
+    pub(super) fn speak(&mut self, speaks: impl Fn(u16) -> bool) -> Result<(), String> {
         let now = self.now;
         self.flows.retain(|_, flow| now - flow.seen < IDLE);
         let flows: Vec<u16> = self.flows.keys().copied().filter(|flow| speaks(*flow)).collect();

@@ -182,11 +182,14 @@ pub fn buckets<M: Maps>(wish: &Wish<'_, M>, crew: &[Known<'_>], ring: &Ring<'_, 
     };
     let RingRange { base: first, size } = ring.range;
     let keeps_marks = ring.in_place && wish.holds.ring(ring.range);
+    let told_of = |ring: &RingRange| wish.holds.whole.contains(&ring.base);
+    let marks_all = told_of(&ring.range) || ring.former.replaced.iter().any(told_of);
     // Side by side, so that those of a thousand real servers lie in the cache while 65,537 buckets look for theirs.
     let of: Vec<Bucket> = crew.iter().map(|known| known.bucket).collect();
     let bucket = |(index, (owner, base)): (u32, (&u16, &u16))| {
         let bucket = of.get(usize::from(*owner)).copied().unwrap_or(nobody);
         let tracked = owner != base
+            || marks_all
             || keeps_marks && bucket_at(wish.maps, first + index).is_tracked()
             || ring.former.disagree(index, size, bucket);
         if tracked { bucket.tracked() } else { bucket }

@@ -71,12 +71,12 @@ pub fn sweep(maps: &impl Maps, changes: &mut RingChanges, now: Moment) -> Sweep 
     }
     let held = rings.iter().zip(held).filter(|(_, held)| *held).filter_map(|(ring, _)| Some(ring.as_ref()?.0.base));
     let ids = (0..).zip(reals).filter(|(_, has)| *has).filter_map(|(id, _)| RealId::new(id));
-    found.holds = Holds { rings: Some(held.collect()), reals: Some(ids.collect()) };
+    found.holds = Holds { rings: Some(held.collect()), reals: Some(ids.collect()), ..Holds::default() };
     found
 }
 
 /// By a service's id: its ring, and how many ticks ago that changed.
-fn rings(maps: &impl Maps, changes: &mut RingChanges, now: Moment) -> Vec<Option<(RingRange, u32)>> {
+pub(super) fn rings(maps: &impl Maps, changes: &mut RingChanges, now: Moment) -> Vec<Option<(RingRange, u32)>> {
     let mut rings = vec![None; MAX_SERVICES as usize + 1];
     for (id, info) in Directory::read(maps).services {
         let ring = RingRange::from_word(info.ring);

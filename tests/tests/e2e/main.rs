@@ -5,6 +5,7 @@ mod failure;
 mod health;
 mod operation;
 mod paths;
+mod peering;
 mod scene;
 mod services;
 mod shares;
