@@ -3,7 +3,8 @@
 //! ```text
 //! State 1     name, version (length in a byte, text), pins (4), seed (8), rings (8)
 //! Ping 2, Pong 3
-//! Pins 4      services, reals, pins (2 each); service: address, ports (2, 2), protocol (1), owners (8);
+//! Pins 4      services, reals, pins (2 each); service: address, ports (2, 2), protocol (1), zone (text), owners
+//!             (8);
 //!             real: pool (text), address; pin: set (4), print (4), service (2), real (2), age and flags (2)
 //! Question 5  number (4), pool (text), address
 //! Answer 6    number (4), verdict (1), age of the last probe in milliseconds (8; all ones: none)
@@ -13,8 +14,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lb_common::abi::Protocol;
 use lb_common::abi::limits::NAME_BYTES;
+use lb_common::abi::{Name, Protocol};
 
 use crate::state::{Batch, ToldPin, ToldReal, ToldService};
 
@@ -204,11 +205,12 @@ fn put_batch(out: &mut Vec<u8>, Batch { services, reals, pins }: &Batch) {
         // The sender sees to it that a batch fits in a message.
         out.extend((count as u16).to_be_bytes());
     }
-    for ToldService { vip, ports, protocol, owners } in services {
+    for ToldService { vip, ports, protocol, zone, owners } in services {
         put_address(out, *vip);
         out.extend(ports.0.to_be_bytes());
         out.extend(ports.1.to_be_bytes());
         out.push(*protocol);
+        put_text(out, zone.as_str());
         out.extend(owners.to_be_bytes());
     }
     for ToldReal { pool, address } in reals {
@@ -295,7 +297,8 @@ impl Input<'_> {
             return Err(MessageError::Field("range of ports"));
         }
         Protocol::new(protocol).ok_or(MessageError::Field("protocol"))?;
-        Ok(ToldService { vip, ports, protocol, owners: self.u64()? })
+        let zone = Name::new(&self.text()?);
+        Ok(ToldService { vip, ports, protocol, zone, owners: self.u64()? })
     }
 
     fn pin(&mut self, services: usize, reals: usize) -> Result<ToldPin, MessageError> {
@@ -322,6 +325,7 @@ mod tests {
             vip: [10, 0, 0, last].into(),
             ports: (port, port + 2),
             protocol: 6,
+            zone: Name::new("hz1"),
             owners: 7,
         };
         let v6: IpAddr = "fd66::100".parse().expect("it is one");

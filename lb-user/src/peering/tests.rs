@@ -40,7 +40,13 @@ fn batch(sets: std::ops::Range<u32>) -> Arc<Batch> {
     let vip = Ipv4Addr::new(10, 0, 0, 100).into();
     let pin = |set| ToldPin { set, print: 1, service: 0, real: 0, age: 0, confirmed: true, off_ring: true };
     Arc::new(Batch {
-        services: vec![ToldService { vip, ports: (80, 80), protocol: 6, owners: 1 }],
+        services: vec![ToldService {
+            vip,
+            ports: (80, 80),
+            protocol: 6,
+            zone: lb_common::abi::Name::new(""),
+            owners: 1,
+        }],
         reals: vec![ToldReal { pool: "web".into(), address: Ipv4Addr::new(10, 0, 0, 1).into() }],
         pins: sets.map(pin).collect(),
     })

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
-use lb_common::abi::{Name, Pin, PinName, PinSet, RealId, RingRange, ServiceId, Settings, Tick, WAYS};
+use lb_common::abi::{Name, Pin, PinName, PinSet, RealId, RingRange, ServiceId, ServiceInfo, Settings, Tick, WAYS};
 
 use super::{Batch, Directory, Ledger, Moment, ToldPin, ToldReal, ToldService, family, octets, read_value};
 use crate::dataplane::{Maps, WordMap};
@@ -105,9 +105,10 @@ pub fn listen(
 }
 
 fn service(directory: &Directory, told: &ToldService) -> Option<(ServiceId, RingRange)> {
-    let wanted = (octets(told.vip), family(told.vip), told.protocol, told.ports);
+    let wanted = (octets(told.vip), family(told.vip), told.protocol, told.ports, told.zone);
     let mut all = directory.services.iter();
-    let found = all.find(|(_, info)| (info.vip, info.family, info.protocol, (info.port, info.last_port)) == wanted);
+    let of = |info: &ServiceInfo| (info.vip, info.family, info.protocol, (info.port, info.last_port), info.zone);
+    let found = all.find(|(_, info)| of(info) == wanted);
     found.map(|(id, info)| (*id, RingRange::from_word(info.ring)))
 }
 

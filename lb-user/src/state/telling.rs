@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Acquire;
 
 use lb_common::abi::limits::{MAX_REALS, MAX_SERVICES};
-use lb_common::abi::{Bucket, Pin, RealId, RingRange, ServiceId, Settings, Tick, WAYS};
+use lb_common::abi::{Bucket, Name, Pin, RealId, RingRange, ServiceId, Settings, Tick, WAYS};
 use lb_common::hash::mix;
 
 use super::sweep::rings;
@@ -44,6 +44,8 @@ pub struct ToldService {
     pub ports: (u16, u16),
     /// Its protocol's IANA number.
     pub protocol: u8,
+    /// The zone whose clients it is for; empty: all others.
+    pub zone: Name,
     /// Stands for who owns which bucket of its ring here, now.
     pub owners: u64,
 }
@@ -194,7 +196,7 @@ pub fn batches(
 /// A pin as it travels, in bytes.
 const PIN_BYTES: usize = 14;
 /// At most.
-const SERVICE_BYTES: usize = 30;
+const SERVICE_BYTES: usize = 31;
 /// At most, beside the pool's name.
 const REAL_BYTES: usize = 18;
 
@@ -222,9 +224,10 @@ impl Open {
         let (vip, at) = (address(info.vip, info.family)?, address(of.address, of.family)?);
         let service = *self.services.entry(service).or_insert_with(|| {
             let owners = owners(RingRange::from_word(info.ring));
-            let told = ToldService { vip, ports: (info.port, info.last_port), protocol: info.protocol, owners };
+            let (ports, protocol, zone) = ((info.port, info.last_port), info.protocol, info.zone);
+            let told = ToldService { vip, ports, protocol, zone, owners };
             self.batch.services.push(told);
-            self.bytes += SERVICE_BYTES;
+            self.bytes += SERVICE_BYTES + zone.as_str().len();
             (self.batch.services.len() - 1) as u16
         });
         let real = *self.reals.entry(real).or_insert_with(|| {

@@ -197,7 +197,8 @@ fn a_change_of_the_file_on_one_director_breaks_nothing_when_the_vip_moves_to_the
 
 fn batch(pins: Vec<ToldPin>) -> Batch {
     let vip = address(100);
-    let services = vec![ToldService { vip, ports: (80, 80), protocol: 6, owners: 0 }];
+    let services =
+        vec![ToldService { vip, ports: (80, 80), protocol: 6, zone: lb_common::abi::Name::new(""), owners: 0 }];
     let reals = [1, 2].map(|last| ToldReal { pool: "p".into(), address: address(last) }).into();
     Batch { services, reals, pins }
 }
@@ -255,7 +256,13 @@ fn what_cannot_be_used_is_counted() {
     let heard = hear(&mut world, &[batch((10..19).map(|print| pin(print, 0, 0)).collect())]);
     assert!(heard.new == 9 && set_7(&world).len() == WAYS, "{heard:?}: the last one took the place of a newcomer");
     let foreign_service = Batch {
-        services: vec![ToldService { vip: address(101), ports: (80, 80), protocol: 6, owners: 0 }],
+        services: vec![ToldService {
+            vip: address(101),
+            ports: (80, 80),
+            protocol: 6,
+            zone: lb_common::abi::Name::new(""),
+            owners: 0,
+        }],
         ..batch(vec![pin(1, 0, 0)])
     };
     assert_eq!(hear(&mut world, &[foreign_service]).strange, 1);
