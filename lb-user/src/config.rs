@@ -2,7 +2,9 @@
 //!
 //! After this module there are no strings for addresses, ports, durations or modes.
 
+mod changes;
 mod check;
+mod discovery;
 mod problem;
 mod raw;
 mod service;
@@ -20,11 +22,15 @@ use lb_common::abi::limits::{
 };
 
 pub(crate) use check::rcode_name;
+pub use changes::changes;
 pub use check::{
     Account, Agent, Check, CheckKind, Dns, Http, Login, Method, Mysql, MysqlRole, Pattern, Redis, RedisRole, Script,
     Secret, StatusCodes, Tls, Udp,
 };
+pub use discovery::{Discovery, DnsSource, Found, Source, parse_reals};
 pub use problem::{ConfigErrors, Problem};
+pub(crate) use syntax::nearest;
+pub(crate) use values::is_host;
 pub use service::{AccessRules, Affinity, Ports, Service, Tracking};
 pub use vrrp::VirtualRouter;
 
@@ -184,7 +190,7 @@ pub struct Pool {
     pub name: String,
     /// Buckets in its ring: a prime, resolved from "auto" already.
     pub ring_size: u32,
-    /// At least one; no address twice.
+    /// At least one, unless others are found while the daemon runs; no address twice.
     pub reals: Vec<Real>,
     /// `None`: its real servers are always taken to be up.
     pub check: Option<Check>,
@@ -194,6 +200,8 @@ pub struct Pool {
     pub on_empty: OnEmpty,
     /// How long a real server that comes back takes to get its whole share of new flows; zero: none.
     pub slow_start: Duration,
+    /// Where other real servers are found.
+    pub discovery: Option<Discovery>,
 }
 
 impl Pool {
@@ -207,6 +215,7 @@ impl Pool {
             min_healthy: 1,
             on_empty: OnEmpty::Drop,
             slow_start: Duration::ZERO,
+            discovery: None,
         }
     }
 }
@@ -221,6 +230,17 @@ pub enum OnEmpty {
     Pass,
     /// They go where they went last, as if those were well.
     Keep,
+}
+
+impl OnEmpty {
+    /// As the file has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Pass => "pass",
+            Self::Keep => "keep",
+        }
+    }
 }
 
 /// `[[pool.NAME.real]]`

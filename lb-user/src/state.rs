@@ -9,6 +9,7 @@
 mod access;
 mod desired;
 mod directory;
+mod flows;
 mod history;
 mod places;
 mod plan;
@@ -22,6 +23,7 @@ use lb_common::abi::{Family, Mac, RealState};
 
 pub use desired::{Desired, DesiredError, RingCache, Wish};
 pub use directory::Directory;
+pub use flows::{Flows, flows, owned_buckets};
 pub use history::{Holds, Moment};
 pub use plan::{Plan, Step, Summary, plan};
 pub use sweep::{RingChanges, Sweep, sweep};
@@ -82,6 +84,20 @@ pub enum Duty {
     Drain,
     /// Not at all: its flows are moved too.
     Maintenance,
+}
+
+impl Duty {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Serve, Self::Drain, Self::Maintenance];
+
+    /// As commands, tables and files name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Drain => "drain",
+            Self::Maintenance => "maintenance",
+        }
+    }
 }
 
 /// What a real server's check wants of it for now, beside being up or down.

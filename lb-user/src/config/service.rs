@@ -60,6 +60,14 @@ impl Service {
         }
     }
 
+    /// As tables have its protocol.
+    pub const fn protocol_name(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
+
     /// The port, if it is one.
     pub fn port(&self) -> Option<u16> {
         (self.ports.first == self.ports.last).then_some(self.ports.first)

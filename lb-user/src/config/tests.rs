@@ -54,7 +54,7 @@ fn each_mistake_is_named_with_its_line_and_its_cure() {
         ("[\"eth0\"]", "[\"a/b\"]", "x.toml:3: \"a/b\" in director.interfaces is no interface name"),
         ("6f1d0c2b9a7e4d35", "xyz", "x.toml:4: director.hash_seed is \"xyz\"; it must be 1 to 16 hexadecimal digits"),
         ("interfaces =", "interface =", "x.toml:3: unknown key `interface`; did you mean `interfaces`?"),
-        ("hash_seed =", "metrics =", "x.toml:4: `metrics` is not in this version yet"),
+        ("[pool.mysql]", "[[vrrp]]\n[pool.mysql]", "x.toml:6: `vrrp` is not in this version yet"),
         ("name = \"db1\"", "tier = 8", "x.toml:9: pool.mysql.real.tier is 8; it must be from 0 to 7"),
         ("name = \"db1\"", "zone = \"\"", "x.toml:9: pool.mysql.real.zone must have 1 to 64 bytes"),
         (
@@ -148,8 +148,10 @@ fn what_may_not_be_meant_is_a_warning() {
     let more =
         format!("{GOOD}\n[pool.idle]\ncheck = {{ type = \"tcp\" }}\n[[pool.idle.real]]\naddress = \"10.0.0.1\"\n");
     let slow = more.replace("timeout = \"100ms\"", "timeout = \"300ms\"");
+    let slow = slow.replace("[director]", "[director]\nmetrics = \"127.0.0.1:9639\"");
     let warnings = Config::parse("x.toml", &slow).expect("only warnings").warnings;
     let text: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert!(text.iter().any(|line| line.contains("x.toml:3: director.metrics is not in this version yet")), "{text:?}");
     assert!(text.iter().any(|line| line.contains("pool idle is used by no service")), "{text:?}");
     assert!(text.iter().any(|line| line.contains("check.timeout is longer than the interval")), "{text:?}");
 }
