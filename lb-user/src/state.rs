@@ -9,10 +9,10 @@
 mod access;
 mod desired;
 mod directory;
-mod flows;
 mod history;
 mod places;
 mod plan;
+mod remembered;
 mod sweep;
 mod words;
 
@@ -23,9 +23,9 @@ use lb_common::abi::{Family, Mac, RealState};
 
 pub use desired::{Desired, DesiredError, RingCache, Wish};
 pub use directory::Directory;
-pub use flows::{Flows, flows, owned_buckets};
 pub use history::{Holds, Moment};
 pub use plan::{Plan, Step, Summary, plan};
+pub use remembered::{Remembered, owned_buckets, remembered};
 pub use sweep::{RingChanges, Sweep, sweep};
 pub use words::{read_value, values};
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use lb_common::abi::RealId;
+use lb_common::abi::{Name, RealId, RealState};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -18,7 +18,7 @@ use crate::control::{
     Target,
 };
 use crate::saved::{ORDERS, Orders, Placed, Saved, StateDir, Writer};
-use crate::state::{Directory, Duty, Flows, Health, Moment, Order, flows};
+use crate::state::{Directory, Duty, Health, Moment, Order, Remembered, remembered};
 
 /// Commands between two turns of the loop; a client whose command finds no room waits.
 const CALLS: usize = 16;
@@ -61,7 +61,7 @@ pub(super) struct Control {
     pub started: Instant,
     pub trouble: Option<String>,
     pub reload_refused: Option<String>,
-    flows: Option<(Instant, HashMap<RealId, Flows>)>,
+    flows: Option<(Instant, HashMap<RealId, Remembered>)>,
 }
 
 impl Control {
@@ -242,11 +242,13 @@ impl Daemon {
     /// What to say if nobody of a pool takes new flows any more.
     fn emptied(&self, pool: &str) -> Option<String> {
         let pool = self.config.pools.iter().find(|other| other.name == *pool)?;
+        let (directory, key) = (Directory::read(&self.kernel), Name::new(&pool.name));
+        let state = |real: &Real| RealState::new(directory.reals.get(&directory.real(&key, real.address)?)?.state);
         let takes = |real: &Real| {
-            let order = self.world.view.orders.get(&pool.name).and_then(|orders| orders.get(&real.address)).copied();
+            let order = self.control.orders.get(&(pool.name.clone(), real.address)).map(|placed| placed.order);
             let Order { duty, weight } = order.unwrap_or_default();
             let serves = duty == Duty::Serve && weight.unwrap_or(real.weight) > 0;
-            serves && self.world.view.real_state(&pool.name, real.address).is_usable()
+            serves && state(real).is_some_and(RealState::is_usable)
         };
         let (name, then) = (&pool.name, pool.on_empty.name());
         let nobody = !pool.reals.iter().any(takes);
@@ -256,7 +258,7 @@ impl Daemon {
     fn flows_of(&mut self, target: &Target) -> Result<Answer, Failure> {
         let (pool, real) = wanted(&self.config, target)?;
         let (pool, real) = (pool.clone(), real.clone());
-        let id = Directory::read(&self.kernel).real(&lb_common::abi::Name::new(&pool.name), real.address);
+        let id = Directory::read(&self.kernel).real(&Name::new(&pool.name), real.address);
         let found = id.and_then(|id| self.look_at_flows()?.get(&id).copied());
         let order = self.control.orders.get(&(pool.name.clone(), real.address));
         let users = self.config.services.iter().filter(|service| self.config.pools[service.pool].name == pool.name);
@@ -271,10 +273,10 @@ impl Daemon {
     }
 
     /// By real server; read anew if that was a while ago. `None`: the clock cannot be read.
-    pub(super) fn look_at_flows(&mut self) -> Option<&HashMap<RealId, Flows>> {
+    pub(super) fn look_at_flows(&mut self) -> Option<&HashMap<RealId, Remembered>> {
         let now: Moment = super::now().inspect_err(|error| warn!("the pins are not looked at: {error:#}")).ok()?;
         if self.control.flows.as_ref().is_none_or(|(at, _)| at.elapsed() > LOOK) {
-            self.control.flows = Some((Instant::now(), flows(&self.kernel, now)));
+            self.control.flows = Some((Instant::now(), remembered(&self.kernel, now)));
         }
         self.control.flows.as_ref().map(|(_, flows)| flows)
     }

@@ -14,13 +14,13 @@ use crate::control::{
     StatusReport, VrrpStatus,
 };
 use crate::saved::Placed;
-use crate::state::{Directory, Duty, Flows, address, owned_buckets};
+use crate::state::{Directory, Duty, Remembered, address, owned_buckets};
 
 /// What the kernel's tables say.
 struct Tables {
     directory: Directory,
     owned: HashMap<RealId, u32>,
-    flows: HashMap<RealId, Flows>,
+    flows: HashMap<RealId, Remembered>,
 }
 
 impl Daemon {
@@ -92,30 +92,26 @@ impl Daemon {
     }
 
     fn real_status(&self, pool: &Pool, real: &Real, tables: &Tables) -> RealStatus {
-        let view = &self.world.view;
         let key = (pool.name.clone(), real.address);
         let placed = self.control.orders.get(&key);
-        let order = placed.map(|placed| placed.order).unwrap_or_default();
-        let asked = view.asked.get(&pool.name).and_then(|asked| asked.get(&real.address)).and_then(|asked| asked.weight);
         let id = tables.directory.real(&Name::new(&pool.name), real.address);
         let info = id.and_then(|id| tables.directory.reals.get(&id));
-        let state = info.and_then(|info| RealState::new(info.state));
-        let state = state.unwrap_or_else(|| view.real_state(&pool.name, real.address));
-        let weight = if order.duty == Duty::Serve { order.weight.or(asked).unwrap_or(real.weight) } else { 0 };
-        let silent = weight == 0 || !state.is_usable();
+        // Not in the tables: an answer, or a file, has just come, and they cannot be written.
+        let state = info.and_then(|info| RealState::new(info.state)).unwrap_or(RealState::Unresolved);
+        let takes = state.is_usable() && placed.is_none_or(|placed| placed.order.duty == Duty::Serve);
         RealStatus {
             name: real.name.clone(),
             address: real.address.to_string(),
             state: state.name().into(),
             file_weight: real.weight,
-            weight,
+            weight: info.map_or(real.weight, |info| info.weight),
             share: share(id, pool, tables),
             tier: real.tier,
             zone: real.zone.clone(),
-            mac: view.macs.get(&real.address).map(ToString::to_string),
+            mac: self.world.view.macs.get(&real.address).map(ToString::to_string),
             check: self.control.verdicts.get(&key).map(check_status),
             order: placed.map(|placed| order_status(&key, placed)),
-            flows: silent.then(|| flows_on(id, tables)),
+            flows: (!takes).then(|| flows_on(id, tables)),
         }
     }
 

@@ -13,14 +13,14 @@ use crate::dataplane::{Maps, WordMap};
 /// The flows that are remembered to be on one real server. Those that have been silent since before packets looked at the
 /// pins are not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flows {
+pub struct Remembered {
     /// How many were seen within the idle timeout.
     pub live: u64,
     /// In ticks: how long ago the last of them was seen.
     youngest: u32,
 }
 
-impl Flows {
+impl Remembered {
     /// How long ago one of them was seen: at least this long, and up to 17 seconds more.
     pub const fn silent_for(self) -> Duration {
         // Ticks are at most 2047.
@@ -29,7 +29,7 @@ impl Flows {
 }
 
 /// Reads all pins.
-pub fn flows(maps: &impl Maps, now: Moment) -> HashMap<RealId, Flows> {
+pub fn remembered(maps: &impl Maps, now: Moment) -> HashMap<RealId, Remembered> {
     let settings: Settings = read_value(maps.words(WordMap::Settings), 0);
     // A few hundred.
     let idle = settings.idle_ticks as u32;
@@ -37,9 +37,9 @@ pub fn flows(maps: &impl Maps, now: Moment) -> HashMap<RealId, Flows> {
     for word in maps.words(WordMap::Pins) {
         let pin = Pin::from_word(word.load(Acquire));
         let Some(real) = pin.real().filter(|_| pin.is_live(now.tick, idle)) else { continue };
-        let flows = found.entry(real).or_insert(Flows { live: 0, youngest: u32::MAX });
-        flows.live += 1;
-        flows.youngest = flows.youngest.min(pin.tick().age(now.tick));
+        let its = found.entry(real).or_insert(Remembered { live: 0, youngest: u32::MAX });
+        its.live += 1;
+        its.youngest = its.youngest.min(pin.tick().age(now.tick));
     }
     found
 }
@@ -80,7 +80,7 @@ mod tests {
             let pin = Pin::new(PinName::new(place as u64 + 1, service), real, true, moment(seconds).tick);
             maps.words(WordMap::Pins)[place].store(pin.to_word(), Relaxed);
         }
-        let found = flows(&maps, moment(1035));
+        let found = remembered(&maps, moment(1035));
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[&one].live, 2);
         let silent = found[&one].silent_for().as_secs();
