@@ -20,7 +20,7 @@ const REALS_AND_ZERO: usize = limits::DEFAULT_REALS as usize + 1;
 #[btf_map]
 static SETTINGS: Array<Settings, 1, SHARED> = Array::new();
 #[btf_map]
-static SERVICES: Array<ServiceSlot, { 2 * limits::SERVICE_SLOTS as usize }, SHARED> = Array::new();
+static SERVICES: Array<ServiceSlot, { limits::ALL_SLOTS as usize }, SHARED> = Array::new();
 #[btf_map]
 static BUCKETS: Array<Bucket, { limits::DEFAULT_RING_BUCKETS as usize }, SHARED> = Array::new();
 #[btf_map]

@@ -3,7 +3,7 @@
 use super::Tables;
 use super::flow::Flow;
 use crate::abi::limits::SERVICE_SLOTS;
-use crate::abi::{Access, AccessList, RingRange, ServiceFlags, ServiceId, ServiceKey, ServiceSlot, Settings, VERSION};
+use crate::abi::{AccessList, Admission, RingRange, ServiceFlags, ServiceId, ServiceKey, ServiceSlot, Settings, VERSION};
 use crate::reason::Reason;
 use crate::wire::{Ethernet, Frame};
 
@@ -85,18 +85,26 @@ pub fn chosen_already<P: Frame + ?Sized>(frame: &P, flags: ServiceFlags, setting
     if source != 0 && settings.peer_macs.contains(&source) { Err(Reason::Local) } else { Ok(()) }
 }
 
-/// Asks the service's access list, if it has one.
+/// Asks the service's access list, if it has one. It may have another service for clients who prefer a zone.
 #[inline(always)]
-pub fn let_in<F: Flow, T: Tables>(flow: &F, matched: &Matched, tables: &T) -> Result<(), Reason> {
+pub fn let_in<F: Flow, T: Tables>(flow: &F, matched: Matched, tables: &T) -> Result<Matched, Reason> {
     if !matched.flags.has(ServiceFlags::ACCESS) {
-        return Ok(());
+        return Ok(matched);
     }
     let list = AccessList::new(matched.service, matched.flags.has(ServiceFlags::SECOND_LIST));
-    match tables.access(list, flow.client()) {
-        Some(value) if Access::denies(value) => Err(Reason::AccessDenied),
-        // A list always has an entry for the rest; what is missing is a defect of ours, and no reason to drop.
-        _ => Ok(()),
+    // Who is in no list is served, and prefers no zone.
+    let Some(admission) = tables.access(list, flow.client()).map(Admission::from_word) else { return Ok(matched) };
+    if admission.denies() {
+        return Err(Reason::AccessDenied);
     }
+    Ok(admission.zone().and_then(|zone| of_zone(zone, tables)).unwrap_or(matched))
+}
+
+/// What the clients of a zone have instead; `None` while the daemon has not written it.
+#[inline(always)]
+fn of_zone<T: Tables>(zone: ServiceId, tables: &T) -> Option<Matched> {
+    let index = zone.zone_slot();
+    matched(index, tables.slot(index)?).ok()
 }
 
 const MAC_MASK: u64 = (1 << 48) - 1;
