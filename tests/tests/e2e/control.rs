@@ -250,7 +250,7 @@ fn the_socket_is_for_root_and_its_group_and_names_are_looked_up() -> Result<()> 
     ensure!(socket.file_type().is_socket() && socket.permissions().mode() & 0o7777 == 0o660, "{socket:?}");
     ensure!(socket.uid() == 0);
     for (arguments, words) in [
-        (["drain", "wbe/real1"], "no pool is \"wbe\"; did you mean web?"),
+        (["drain", "webb/real1"], "no pool is \"webb\"; did you mean web?"),
         (["drain", "web/real11"], "no real server of pool web is \"real11\"; did you mean real1?"),
         (["drain", "web/db"], "no real server of pool web is \"db\"; there is real1, real2"),
     ] {
