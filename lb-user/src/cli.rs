@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigErrors, PIN_DIR};
+use crate::config::{Config, ConfigErrors, PIN_DIR, STATE_DIR};
 use crate::control::{ClientError, FailureKind};
 
 const DEFAULT_CONFIG: &str = "/etc/xdirector.toml";
@@ -74,6 +74,15 @@ impl Pins {
             (Some(dir), _) => Ok(dir.clone()),
             (None, Some(file)) => Ok(Config::load(file)?.config.director.pin_dir),
             (None, None) => Ok(PIN_DIR.into()),
+        }
+    }
+
+    /// Where the daemon that pins there keeps what the operator has set; `None`: nobody says.
+    fn state_dir(&self) -> anyhow::Result<Option<PathBuf>> {
+        match (&self.pin_dir, &self.config) {
+            (Some(_), _) => Ok(None),
+            (None, Some(file)) => Ok(Some(Config::load(file)?.config.director.state_dir)),
+            (None, None) => Ok(Some(STATE_DIR.into())),
         }
     }
 }

@@ -104,7 +104,7 @@ impl Daemon {
             Some(former) => Discovered::start(file, former).await,
             None => Discovered::start(file, &kernel).await,
         };
-        let config = discovered.effective(discovered.file());
+        let config = discovered.effective();
         let mut world = match &former {
             Some(former) => World::adopt(&config, former, links),
             None => World::adopt(&config, &kernel, links),
@@ -140,6 +140,7 @@ impl Daemon {
             return Err(error);
         }
         daemon.start_checks();
+        daemon.save_answers();
         let Config { pools, services, .. } = &daemon.config;
         info!("ready: {} services, {} pools", services.len(), pools.len());
         Ok(daemon)

@@ -179,6 +179,24 @@ fn every_example_is_a_good_file() {
     }
 }
 
+/// All that a file will be able to say. Of what this version does not have, nothing else is amiss.
+#[test]
+fn the_file_that_we_want_people_to_write_is_accepted_as_far_as_features_exist() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/vision.toml");
+    let mut text = std::fs::read_to_string(path).expect("the fixture is there");
+    for (feature, start) in [("`vrrp` is not in this version yet", "[[vrrp]]"), ("via = \"vip\" is not in", "via = \"vip\", ")] {
+        let Err(errors) = Config::parse("vision.toml", &text) else { break };
+        if errors.to_string().contains(feature) {
+            let at = text.find(start).expect("what is refused is there");
+            let end = if feature.contains("vrrp") { text.len() } else { at + start.len() };
+            text.replace_range(at..end, "");
+        }
+    }
+    let parsed = Config::parse("vision.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+    let warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings.iter().any(|warning| warning.contains("director.metrics is not in this version yet")), "{warnings:?}");
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(at in 0..GOOD.len(), cut in 0usize..40, insert in ".{0,20}") {

@@ -1,6 +1,6 @@
 //! What is made of what discoveries find.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use lb_common::abi::RealState;
@@ -36,6 +36,28 @@ pub(super) struct Discovered {
 struct State {
     answered: Option<Instant>,
     trouble: Option<String>,
+}
+
+/// What was found for a file that is not in effect yet.
+pub(super) struct Prepared {
+    pub found: Found,
+    states: HashMap<String, State>,
+}
+
+impl Prepared {
+    fn note(&mut self, Finding { pool, source, outcome }: Finding) {
+        let (answered, trouble) = match outcome {
+            Ok(reals) => {
+                self.found.insert(pool.clone(), reals);
+                (Some(Instant::now()), None)
+            }
+            Err(why) => {
+                warn!("pool {pool}: {}: {why}; its real servers of now stay", source.describe());
+                (None, Some(why))
+            }
+        };
+        self.states.insert(pool, State { answered, trouble });
+    }
 }
 
 impl Discovered {
@@ -89,36 +111,55 @@ impl Discovered {
         }
     }
 
-    /// As it was read.
-    pub fn file(&self) -> &Config {
-        &self.file
+    /// The config that is in effect with the file of now.
+    pub fn effective(&self) -> Config {
+        effective(&self.file, &self.found)
     }
 
-    /// A file's config with what was found. What has come to contradict the file is left out, and said.
-    pub fn effective(&self, file: &Config) -> Config {
-        let mut found = self.found.clone();
-        // Of another source than the file's of now.
-        found.retain(|pool, _| source_of(&self.file, pool) == source_of(file, pool));
-        while let Err(problem) = file.with_found(&found) {
-            warn!("what was found is not taken: {problem}");
-            let fits = |(pool, reals): (&String, &Vec<Real>)| {
-                file.with_found(&BTreeMap::from([(pool.clone(), reals.clone())])).is_ok()
-            };
-            let before = found.len();
-            found = found.iter().filter(|one| fits(*one)).map(|(pool, reals)| (pool.clone(), reals.clone())).collect();
-            if found.len() == before {
-                return file.clone();
+    /// Begins to look for what another file asks for, and waits for the first answers of what is new in it, but not for long.
+    /// Where none comes, the pool's real servers of now are taken for the last answer. Followed by [`Self::adopt`] or
+    /// [`Self::go_back`].
+    pub async fn prepare(&mut self, file: &Config, running: &Config) -> Prepared {
+        let mut prepared = Prepared { found: self.found.clone(), states: HashMap::new() };
+        prepared.found.retain(|pool, _| source_of(file, pool).is_some());
+        let differs = |pool: &&Pool| {
+            let source = source_of(file, &pool.name);
+            source.is_some() && source != source_of(&self.file, &pool.name)
+        };
+        let mut missing: Vec<Pool> = file.pools.iter().filter(differs).cloned().collect();
+        if missing.is_empty() {
+            return prepared;
+        }
+        for pool in &missing {
+            let now = running.pools.iter().find(|other| other.name == pool.name);
+            let reals = now.map(|now| now.reals.clone()).filter(|reals| !reals.is_empty());
+            prepared.found.extend(reals.map(|reals| (pool.name.clone(), reals)));
+        }
+        self.discoveries.apply(file);
+        let deadline = Instant::now() + FIRST_ANSWERS;
+        while !missing.is_empty() {
+            let Ok(Some(finding)) = timeout_at(deadline, self.findings.recv()).await else { break };
+            if source_of(file, &finding.pool) == Some(&finding.source) {
+                missing.retain(|pool| pool.name != finding.pool);
+                prepared.note(finding);
             }
         }
-        file.with_found(&found).unwrap_or_else(|_| file.clone())
+        for Pool { name, .. } in missing {
+            warn!("pool {name}: its discovery gives no answer yet; its real servers of now stay");
+        }
+        prepared
     }
 
-    /// Takes another file, which is in effect now.
-    pub fn adopt(&mut self, file: Config) {
-        let same = |pool: &String| source_of(&self.file, pool).is_some() && source_of(&self.file, pool) == source_of(&file, pool);
-        self.found.retain(|pool, _| same(pool));
-        self.pools.retain(|pool, _| same(pool));
-        self.file = file;
+    /// Takes another file, which is in effect now, with what was found for it.
+    pub fn adopt(&mut self, file: Config, Prepared { found, states }: Prepared) {
+        self.pools.retain(|pool, _| source_of(&self.file, pool) == source_of(&file, pool));
+        self.pools.extend(states);
+        (self.file, self.found) = (file, found);
+        self.discoveries.apply(&self.file);
+    }
+
+    /// Does not.
+    pub fn go_back(&mut self) {
         self.discoveries.apply(&self.file);
     }
 
@@ -167,6 +208,19 @@ impl Discovered {
     }
 }
 
+/// A file's config with what was found. What contradicts the file is left out, and said.
+pub(super) fn effective(file: &Config, found: &Found) -> Config {
+    let mut fitting = Found::new();
+    for (pool, reals) in found {
+        fitting.insert(pool.clone(), reals.clone());
+        if let Err(problem) = file.with_found(&fitting) {
+            warn!("what was found is not taken: {problem}");
+            fitting.remove(pool);
+        }
+    }
+    file.with_found(&fitting).unwrap_or_else(|_| file.clone())
+}
+
 fn source_of<'a>(file: &'a Config, pool: &str) -> Option<&'a Source> {
     let pool = file.pools.iter().find(|other| other.name == pool)?;
     Some(&pool.discovery.as_ref()?.source)
@@ -209,6 +263,9 @@ impl Daemon {
 
     /// Nobody waits for it; a failure is logged.
     pub(super) fn save_answers(&self) {
+        if self.discovered.sources().next().is_none() {
+            return;
+        }
         let answers = self.discovered.answers();
         let saved = self.control.writer.save(DISCOVERED, answers.encode());
         tokio::spawn(async move {

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use tracing::{error, info};
 
+use super::discovery::effective;
 use super::world::addresses;
 use super::{Daemon, now, warn_all};
 use crate::config::{Config, Parsed, changes};
@@ -42,12 +43,21 @@ impl Daemon {
 
     async fn try_reload(&mut self) -> Result<Reloaded, Refusal> {
         let parsed = self.read_file().map_err(|error| refusal(FailureKind::Config, &error))?;
-        let config = self.discovered.effective(&parsed.config);
+        let prepared = self.discovered.prepare(&parsed.config, &self.config).await;
+        let config = effective(&parsed.config, &prepared.found);
         let changes = changes(&self.config, &config);
-        let summary = self.adopt(config).await.map_err(|error| refusal(FailureKind::Refused, &error))?;
-        warn_all(&parsed);
-        self.discovered.adopt(parsed.config);
-        Ok(Reloaded { changes, summary })
+        match self.adopt(config).await {
+            Ok(summary) => {
+                warn_all(&parsed);
+                self.discovered.adopt(parsed.config, prepared);
+                self.save_answers();
+                Ok(Reloaded { changes, summary })
+            }
+            Err(error) => {
+                self.discovered.go_back();
+                Err(refusal(FailureKind::Refused, &error))
+            }
+        }
     }
 
     fn read_file(&self) -> Result<Parsed> {

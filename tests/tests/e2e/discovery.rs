@@ -145,6 +145,20 @@ fn a_list_is_watched_and_one_that_is_no_good_changes_nothing() -> Result<()> {
     fs::write(&path, line(1, "") + &line(3, ""))?;
     wait_for(&director, &[1, 3])?;
 
+    // From a list to the file's own and back: nobody is out for a moment, whatever comes first.
+    let own = |number: u8| format!("[[pool.web.real]]\naddress = \"{}\"\n[[service]]", real_address(number));
+    let listed = file(&format!("{{ file = {path:?} }}"));
+    let static_file = listed.replace(&format!("reals = {{ file = {path:?} }}\n"), "").replace("[[service]]", &own(1));
+    director.write(&lab, &static_file)?;
+    director.ask(&["reload"])?;
+    ensure!(names(&lab)? == ["real1"]);
+    director.write(&lab, &listed.replace("web.reals", "not-there.reals"))?;
+    director.ask(&["reload"])?;
+    ensure!(names(&lab)? == ["real1"], "without an answer the real servers of before stay");
+    director.write(&lab, &listed)?;
+    director.ask(&["reload"])?;
+    wait_for(&director, &[1, 3])?;
+
     replace(&path, &(line(2, "") + "db1.internal\n"))?;
     wait_for_words(&director, "line 2: \"db1.internal\" is no address of a host")?;
     wait_for(&director, &[1, 3])?;
