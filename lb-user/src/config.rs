@@ -21,17 +21,17 @@ use lb_common::abi::limits::{
     DEFAULT_ACCESS_PREFIXES, DEFAULT_PINS, DEFAULT_REALS, DEFAULT_RING_BUCKETS, MAX_SERVICES,
 };
 
-pub(crate) use check::rcode_name;
 pub use changes::changes;
+pub(crate) use check::rcode_name;
 pub use check::{
     Account, Agent, Check, CheckKind, Dns, Http, Login, Method, Mysql, MysqlRole, Pattern, Redis, RedisRole, Script,
     Secret, StatusCodes, Tls, Udp,
 };
 pub use discovery::{Discovery, DnsSource, Found, Source, parse_reals};
 pub use problem::{ConfigErrors, Problem};
+pub use service::{AccessRules, Affinity, Ports, Service, Tracking};
 pub(crate) use syntax::nearest;
 pub(crate) use values::is_host;
-pub use service::{AccessRules, Affinity, Ports, Service, Tracking};
 pub use vrrp::VirtualRouter;
 
 /// Where maps and links are pinned unless the file says otherwise.

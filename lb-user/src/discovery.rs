@@ -48,11 +48,8 @@ impl Discoveries {
     /// Looks for what the config asks for: what has another source than before is looked for anew. Call this within a
     /// runtime.
     pub fn apply(&mut self, config: &Config) {
-        let wanted: HashMap<&String, &Source> = config
-            .pools
-            .iter()
-            .filter_map(|pool| Some((&pool.name, &pool.discovery.as_ref()?.source)))
-            .collect();
+        let wanted: HashMap<&String, &Source> =
+            config.pools.iter().filter_map(|pool| Some((&pool.name, &pool.discovery.as_ref()?.source))).collect();
         self.running.retain(|pool, (source, _)| wanted.get(pool) == Some(&&*source));
         for (pool, source) in wanted {
             if !self.running.contains_key(pool) {

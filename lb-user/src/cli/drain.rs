@@ -100,7 +100,9 @@ fn left(report: &FlowsReport, silent: Option<Duration>) -> Option<Duration> {
 fn in_words(report: &FlowsReport) -> String {
     let FlowsReport { pool, real, flows, silent_seconds, .. } = report;
     match silent_seconds {
-        Some(silent) if *flows > 0 => format!("{pool}/{real}: {flows} flows, the last of them seen {silent} s ago or a bit before"),
+        Some(silent) if *flows > 0 => {
+            format!("{pool}/{real}: {flows} flows, the last of them seen {silent} s ago or a bit before")
+        }
         _ => format!("{pool}/{real}: no flows seen, but silent ones may be there"),
     }
 }

@@ -82,10 +82,8 @@ mod tests {
 
     #[test]
     fn what_is_commented_out_is_good_too() {
-        let all: String = text(1)
-            .lines()
-            .map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n")
-            .collect();
+        let all: String =
+            text(1).lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
         let parsed = Config::parse("init.toml", &all).unwrap_or_else(|errors| panic!("{errors}"));
         assert!(parsed.config.pools.iter().any(|pool| pool.discovery.is_some()));
     }

@@ -131,7 +131,10 @@ mod tests {
             changed,
         };
         assert_eq!(said(&report("drain", None, true)), "web/db1 keeps the flows that it has and takes no others\n");
-        assert_eq!(said(&report("maintenance", None, false)), "web/db1 is in maintenance: it serves nobody (as before)\n");
+        assert_eq!(
+            said(&report("maintenance", None, false)),
+            "web/db1 is in maintenance: it serves nobody (as before)\n"
+        );
         assert_eq!(
             said(&report("serve", Some(0), true)),
             "web/db1 serves, as far as its check lets it; its weight is 0 (3 in the file)\n"

@@ -19,7 +19,13 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     let service = |a: &Service, b: &Service| service_changes((a, old), (b, new));
     named(&mut changes, "service", (&old.services, services), |service| &service.name, service);
     named(&mut changes, "vrrp", (&old.vrrp, vrrp), |router| &router.name, |a, b| changed(a != b, "changed"));
-    named(&mut changes, "sync_group", (&old.sync_groups, sync_groups), |group| &group.name, |a, b| changed(a != b, "changed"));
+    named(
+        &mut changes,
+        "sync_group",
+        (&old.sync_groups, sync_groups),
+        |group| &group.name,
+        |a, b| changed(a != b, "changed"),
+    );
     changes
 }
 
@@ -38,7 +44,9 @@ fn named<'a, T>(
     for one in new {
         match find(old, name(one)) {
             None => changes.push(format!("{kind} {} added", name(one))),
-            Some(before) => changes.extend(differences(before, one).iter().map(|what| format!("{kind} {}: {what}", name(one)))),
+            Some(before) => {
+                changes.extend(differences(before, one).iter().map(|what| format!("{kind} {}: {what}", name(one))))
+            }
         }
     }
 }
@@ -144,19 +152,31 @@ pool = \"a\"
         let rows: [(&str, &str, &[&str]); 12] = [
             ("", "", &[]),
             ("weight = 2", "weight = 3", &["pool a: weight of one 2 -> 3"]),
-            ("weight = 2", "weight = 2\ntier = 1\nzone = \"z\"", &["pool a: tier of one 0 -> 1", "pool a: zone of one none -> z"]),
-            ("\"one\"", "\"first\"", &["pool a: real one is now named first"]),
             (
-                "10.0.0.2",
-                "10.0.0.4",
-                &["pool a: real 10.0.0.2 removed", "pool a: real 10.0.0.4 added, weight 1"],
+                "weight = 2",
+                "weight = 2\ntier = 1\nzone = \"z\"",
+                &["pool a: tier of one 0 -> 1", "pool a: zone of one none -> z"],
             ),
-            ("[pool.a]", "[pool.a]\nring_size = 1021\nslow_start = \"1m\"", &["pool a: ring_size 509 -> 1021", "pool a: slow_start changed"]),
-            ("[pool.a]", "[pool.a]\ncheck = { type = \"tcp\" }\nmin_healthy = 2", &["pool a: min_healthy 1 -> 2", "pool a: check changed"]),
+            ("\"one\"", "\"first\"", &["pool a: real one is now named first"]),
+            ("10.0.0.2", "10.0.0.4", &["pool a: real 10.0.0.2 removed", "pool a: real 10.0.0.4 added, weight 1"]),
+            (
+                "[pool.a]",
+                "[pool.a]\nring_size = 1021\nslow_start = \"1m\"",
+                &["pool a: ring_size 509 -> 1021", "pool a: slow_start changed"],
+            ),
+            (
+                "[pool.a]",
+                "[pool.a]\ncheck = { type = \"tcp\" }\nmin_healthy = 2",
+                &["pool a: min_healthy 1 -> 2", "pool a: check changed"],
+            ),
             ("pool = \"a\"", "pool = \"b\"", &["service s: pool a -> b"]),
             ("port = 80", "port = 81", &["service s: now 10.0.0.100 port 81 tcp"]),
             ("name = \"s\"", "name = \"t\"", &["service s removed", "service t added"]),
-            ("port = 80", "port = 80\ndeny = [\"10.9.0.0/16\"]\nidle_timeout = \"1h\"", &["service s: idle_timeout changed", "service s: access list changed"]),
+            (
+                "port = 80",
+                "port = 80\ndeny = [\"10.9.0.0/16\"]\nidle_timeout = \"1h\"",
+                &["service s: idle_timeout changed", "service s: access list changed"],
+            ),
             ("\"1\"", "\"2\"", &["director.hash_seed changed"]),
         ];
         for (was, is, expected) in rows {

@@ -66,7 +66,10 @@ pub struct Pool {
 
 /// `reals`
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table such as { dns = \"db.internal\" } or { file = \"/etc/xdirector/db.reals\" }")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { dns = \"db.internal\" } or { file = \"/etc/xdirector/db.reals\" }"
+)]
 pub struct Reals {
     pub dns: Option<Spanned<String>>,
     pub file: Option<Spanned<String>>,

@@ -184,7 +184,9 @@ fn every_example_is_a_good_file() {
 fn the_file_that_we_want_people_to_write_is_accepted_as_far_as_features_exist() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/vision.toml");
     let mut text = std::fs::read_to_string(path).expect("the fixture is there");
-    for (feature, start) in [("`vrrp` is not in this version yet", "[[vrrp]]"), ("via = \"vip\" is not in", "via = \"vip\", ")] {
+    for (feature, start) in
+        [("`vrrp` is not in this version yet", "[[vrrp]]"), ("via = \"vip\" is not in", "via = \"vip\", ")]
+    {
         let Err(errors) = Config::parse("vision.toml", &text) else { break };
         if errors.to_string().contains(feature) {
             let at = text.find(start).expect("what is refused is there");
@@ -194,7 +196,10 @@ fn the_file_that_we_want_people_to_write_is_accepted_as_far_as_features_exist() 
     }
     let parsed = Config::parse("vision.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
     let warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
-    assert!(warnings.iter().any(|warning| warning.contains("director.metrics is not in this version yet")), "{warnings:?}");
+    assert!(
+        warnings.iter().any(|warning| warning.contains("director.metrics is not in this version yet")),
+        "{warnings:?}"
+    );
 }
 
 proptest::proptest! {

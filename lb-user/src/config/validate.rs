@@ -38,7 +38,8 @@ pub fn validate(report: &mut Report<'_>, file: &raw::File) -> Option<Config> {
 }
 
 fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
-    let raw::Director { interfaces, xdp_mode, hash_seed, pin_dir, peers, control_socket, state_dir, gateways, metrics } = raw;
+    let raw::Director { interfaces, xdp_mode, hash_seed, pin_dir, peers, control_socket, state_dir, gateways, metrics } =
+        raw;
     let names = interfaces.get_ref();
     if names.is_empty() || names.len() > abi::MAX_INTERFACES {
         let (count, most) = (names.len(), abi::MAX_INTERFACES);
@@ -58,7 +59,8 @@ fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
         }
     }
     if let Some(metrics) = metrics {
-        let message = "director.metrics is not in this version yet: nothing will listen there; `xdirector stats` has the figures";
+        let message =
+            "director.metrics is not in this version yet: nothing will listen there; `xdirector stats` has the figures";
         report.warning(metrics.span(), message);
     }
     let default = Director::new(Vec::new());

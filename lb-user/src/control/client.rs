@@ -58,7 +58,10 @@ impl Client {
     pub fn connect(path: &Path) -> Result<Self, ClientError> {
         let stream = UnixStream::connect(path).map_err(|error| failed(path, error))?;
         let patience = Some(PATIENCE);
-        stream.set_read_timeout(patience).and_then(|()| stream.set_write_timeout(patience)).map_err(|error| failed(path, error))?;
+        stream
+            .set_read_timeout(patience)
+            .and_then(|()| stream.set_write_timeout(patience))
+            .map_err(|error| failed(path, error))?;
         Ok(Self { path: path.into(), stream: BufReader::new(stream) })
     }
 

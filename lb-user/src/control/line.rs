@@ -14,7 +14,9 @@ pub async fn read_line(stream: &mut (impl AsyncBufRead + Unpin), most: usize) ->
     let read = stream.take(most as u64 + 1).read_until(b'\n', &mut line).await?;
     match line.pop() {
         Some(b'\n') => Ok(Some(line)),
-        Some(_) if read > most => Err(io::Error::new(io::ErrorKind::InvalidData, format!("a line of more than {most} bytes"))),
+        Some(_) if read > most => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("a line of more than {most} bytes")))
+        }
         Some(_) => Err(io::ErrorKind::UnexpectedEof.into()),
         None => Ok(None),
     }

@@ -119,10 +119,12 @@ impl Request {
     /// # Errors
     /// What is to be answered instead.
     pub fn decode(line: &[u8]) -> Result<Self, Failure> {
-        let malformed = |error: serde_json::Error| Failure::new(FailureKind::Malformed, format!("no such request: {error}"));
+        let malformed =
+            |error: serde_json::Error| Failure::new(FailureKind::Malformed, format!("no such request: {error}"));
         let Head { version } = serde_json::from_slice(line).map_err(malformed)?;
         if version != VERSION {
-            let message = format!("the request is of version {version} of the protocol; this daemon speaks version {VERSION}");
+            let message =
+                format!("the request is of version {version} of the protocol; this daemon speaks version {VERSION}");
             return Err(Failure::new(FailureKind::Version, message));
         }
         serde_json::from_slice(line).map_err(malformed)

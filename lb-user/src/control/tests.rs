@@ -84,10 +84,7 @@ fn responses_come_back_as_they_were() {
     );
     assert_eq!(Response::decode(&response.encode()), Ok(response));
     let refused = Response::new(Err(Failure::new(FailureKind::Unknown, "no such pool")));
-    assert_eq!(
-        refused.encode(),
-        r#"{"version":1,"error":{"kind":"unknown","message":"no such pool"},"warnings":[]}"#
-    );
+    assert_eq!(refused.encode(), r#"{"version":1,"error":{"kind":"unknown","message":"no such pool"},"warnings":[]}"#);
     assert_eq!(Response::decode(&refused.encode()), Ok(refused));
 }
 

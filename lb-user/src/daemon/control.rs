@@ -155,7 +155,9 @@ impl Daemon {
             Request::Drain(target) => return self.order(target, Change::Drain, who, reply),
             Request::Undrain(target) => return self.order(target, Change::Undrain, who, reply),
             Request::Maintenance { target, on: true } => return self.order(target, Change::Maintenance, who, reply),
-            Request::Maintenance { target, on: false } => return self.order(target, Change::MaintenanceOff, who, reply),
+            Request::Maintenance { target, on: false } => {
+                return self.order(target, Change::MaintenanceOff, who, reply);
+            }
             Request::Weight { target, weight } => return self.order(target, Change::Weight(weight), who, reply),
         };
         answer(reply, Response::new(outcome));
@@ -163,7 +165,8 @@ impl Daemon {
 
     fn set_log_level(&mut self, level: LogLevel, who: &str) -> Result<Answer, Failure> {
         let log = &mut self.control.log;
-        (log.set)(level).map_err(|error| Failure::new(FailureKind::Refused, format!("cannot change what is logged: {error}")))?;
+        (log.set)(level)
+            .map_err(|error| Failure::new(FailureKind::Refused, format!("cannot change what is logged: {error}")))?;
         let before = std::mem::replace(&mut log.level, level);
         warn!("what is logged: {} (was {}), by {who}", level.name(), before.name());
         Ok(Answer::LogLevel { level })
@@ -176,7 +179,11 @@ impl Daemon {
         // Whatever else has arrived meanwhile.
         self.settle();
         match outcome {
-            Ok(reloaded) => Ok(Answer::Reload(ReloadReport { file, changes: reloaded.changes, tables: reloaded.summary.to_string() })),
+            Ok(reloaded) => Ok(Answer::Reload(ReloadReport {
+                file,
+                changes: reloaded.changes,
+                tables: reloaded.summary.to_string(),
+            })),
             Err(refusal) => Err(Failure::new(refusal.kind, refusal.message)),
         }
     }
@@ -209,14 +216,19 @@ impl Daemon {
         if let Change::Weight(Some(weight)) = change
             && weight > MAX_WEIGHT
         {
-            return Err(Failure::new(FailureKind::Refused, format!("a weight is from 0 to {MAX_WEIGHT}, not {weight}")));
+            return Err(Failure::new(
+                FailureKind::Refused,
+                format!("a weight is from 0 to {MAX_WEIGHT}, not {weight}"),
+            ));
         }
         let (key, real) = match wanted(&self.config, target) {
             Ok((pool, real)) => ((pool.name.clone(), real.address), real.clone()),
             Err(failure) => self.waiting(target).ok_or(failure)?,
         };
         let before = self.control.orders.get(&key).map(|placed| placed.order).unwrap_or_default();
-        let order = change.apply(before).map_err(|why| Failure::new(FailureKind::Refused, format!("{}/{}: {why}", key.0, real.name)))?;
+        let order = change
+            .apply(before)
+            .map_err(|why| Failure::new(FailureKind::Refused, format!("{}/{}: {why}", key.0, real.name)))?;
         let changed = order != before;
         if changed {
             info!("{}/{} is ordered to {} (was {}), by {who}", key.0, real.name, describe(order), describe(before));
@@ -252,7 +264,11 @@ impl Daemon {
         };
         let (name, then) = (&pool.name, pool.on_empty.name());
         let nobody = !pool.reals.iter().any(takes);
-        nobody.then(|| format!("no real server of pool {name} takes new flows now; on_empty = \"{then}\" says what becomes of them"))
+        nobody.then(|| {
+            format!(
+                "no real server of pool {name} takes new flows now; on_empty = \"{then}\" says what becomes of them"
+            )
+        })
     }
 
     fn flows_of(&mut self, target: &Target) -> Result<Answer, Failure> {
@@ -298,7 +314,8 @@ fn wanted<'a>(config: &'a Config, target: &Target) -> Result<(&'a Pool, &'a Real
     let by_name = found.reals.iter().find(|other| other.name == *real);
     let by_address = || found.reals.iter().find(|other| Some(other.address) == address);
     let names = found.reals.iter().map(|real| real.name.as_str());
-    let real = by_name.or_else(by_address).ok_or_else(|| unknown(&format!("real server of pool {pool}"), real, names))?;
+    let real =
+        by_name.or_else(by_address).ok_or_else(|| unknown(&format!("real server of pool {pool}"), real, names))?;
     Ok((found, real))
 }
 
@@ -308,7 +325,9 @@ fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
     let hint = match nearest(name, &known) {
         Some(near) => format!("did you mean {near}?"),
         None if known.is_empty() => "there is none at all".into(),
-        None if known.len() > NAMES => format!("there are {} of them, such as {}", known.len(), known[..NAMES].join(", ")),
+        None if known.len() > NAMES => {
+            format!("there are {} of them, such as {}", known.len(), known[..NAMES].join(", "))
+        }
         None => format!("there is {}", known.join(", ")),
     };
     Failure::new(FailureKind::Unknown, format!("no {what} is \"{name}\"; {hint}"))

@@ -107,7 +107,9 @@ impl Discovered {
             self.take(pool.name.clone(), reals);
         } else if pool.reals.is_empty() {
             let then = pool.on_empty.name();
-            warn!("pool {name} has no real servers: {source} gives no answer yet, and there is none of before; on_empty = \"{then}\" holds");
+            warn!(
+                "pool {name} has no real servers: {source} gives no answer yet, and there is none of before; on_empty = \"{then}\" holds"
+            );
         }
     }
 
@@ -231,7 +233,8 @@ fn left_behind(directory: &Directory, pool: &Pool) -> Vec<Real> {
     let name = lb_common::abi::Name::new(&pool.name);
     let stays = |state: u8| RealState::new(state).is_some_and(|state| state != RealState::Draining);
     let infos = directory.reals.values().filter(|info| info.pool == name && stays(info.state));
-    let reals = infos.filter_map(|info| Some(Real::new(info.name.as_str(), address(info.address, info.family)?, info.weight)));
+    let reals =
+        infos.filter_map(|info| Some(Real::new(info.name.as_str(), address(info.address, info.family)?, info.weight)));
     reals.filter(|real| !pool.reals.iter().any(|own| own.address == real.address)).collect()
 }
 

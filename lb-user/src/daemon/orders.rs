@@ -30,7 +30,9 @@ impl Change {
             (Self::Undrain, Duty::Maintenance) => {
                 return Err("it is in maintenance, not drained; `maintenance --off` ends that");
             }
-            (Self::MaintenanceOff, Duty::Drain) => return Err("it is drained, not in maintenance; `undrain` ends that"),
+            (Self::MaintenanceOff, Duty::Drain) => {
+                return Err("it is drained, not in maintenance; `undrain` ends that");
+            }
             (Self::Undrain | Self::MaintenanceOff, _) => Duty::Serve,
         };
         Ok(Order { duty, weight: order.weight })

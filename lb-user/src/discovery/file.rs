@@ -73,7 +73,8 @@ fn text(path: &Path) -> io::Result<String> {
 /// The file's directory: a file that is replaced is another file, and its own watch would go with it.
 fn watch(path: &Path) -> io::Result<Events> {
     let inotify = Inotify::init()?;
-    let changes = WatchMask::CLOSE_WRITE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM | WatchMask::CREATE | WatchMask::DELETE;
+    let changes =
+        WatchMask::CLOSE_WRITE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM | WatchMask::CREATE | WatchMask::DELETE;
     let end = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF | WatchMask::ONLYDIR;
     inotify.watches().add(path.parent().unwrap_or(Path::new("/")), changes | end)?;
     inotify.into_event_stream([0; EVENTS])
@@ -86,7 +87,9 @@ async fn changed(events: &mut Events, path: &Path) -> bool {
             if event.mask.intersects(EventMask::IGNORED | EventMask::DELETE_SELF | EventMask::MOVE_SELF) {
                 return false;
             }
-            if event.mask.contains(EventMask::Q_OVERFLOW) || event.name.as_deref().is_some_and(|name| concerns(name, path)) {
+            if event.mask.contains(EventMask::Q_OVERFLOW)
+                || event.name.as_deref().is_some_and(|name| concerns(name, path))
+            {
                 return true;
             }
         }

@@ -67,10 +67,10 @@ impl Saved for Answers {
         if version != VERSION {
             return Err(format!("it is of version {version}, and this xdirector reads version {VERSION}"));
         }
-        let real = |RealRow { name, address, weight, tier, zone }| Real { tier, zone, ..Real::new(&name, address, weight) };
-        let answer = |PoolRow { pool, source, reals }| {
-            (pool, Answer { source, reals: reals.into_iter().map(real).collect() })
-        };
+        let real =
+            |RealRow { name, address, weight, tier, zone }| Real { tier, zone, ..Real::new(&name, address, weight) };
+        let answer =
+            |PoolRow { pool, source, reals }| (pool, Answer { source, reals: reals.into_iter().map(real).collect() });
         Ok(pools.into_iter().map(answer).collect())
     }
 }

@@ -69,7 +69,9 @@ fn placed(row: Row) -> Result<((String, IpAddr), Placed), String> {
         return Err(format!("{pool}/{address} has the duty \"{duty}\", which is none"));
     };
     match weight {
-        Some(weight) if weight > MAX_WEIGHT => Err(format!("{pool}/{address} has the weight {weight}, above {MAX_WEIGHT}")),
+        Some(weight) if weight > MAX_WEIGHT => {
+            Err(format!("{pool}/{address} has the weight {weight}, above {MAX_WEIGHT}"))
+        }
         weight => Ok(((pool, address), Placed { order: Order { duty, weight }, who, since })),
     }
 }

@@ -60,7 +60,8 @@ pub fn access_lists(
 /// One list of both: for each prefix of either what the longest one of each that holds it says.
 fn admissions(service: &Service, of_zone: impl Fn(&str) -> Option<ServiceId>) -> Vec<(IpNet, Admission)> {
     let rules = service.access.as_ref().map(|access| &access.rules);
-    let nets: BTreeSet<IpNet> = rules.into_iter().flatten().map(|(net, _)| net).chain(service.locality.keys()).copied().collect();
+    let nets: BTreeSet<IpNet> =
+        rules.into_iter().flatten().map(|(net, _)| net).chain(service.locality.keys()).copied().collect();
     let admission = |net: IpNet| {
         let access = rules.and_then(|rules| longest(rules, net)).copied().unwrap_or(Access::Allowed);
         let zone = longest(&service.locality, net).and_then(|zone| of_zone(zone));

@@ -151,23 +151,43 @@ mod tests {
             ("in reserve", spare, whole(RealState::Standby, Old)),
             ("drained", ordered(Drain, None), whole(RealState::Draining, Old)),
             ("in maintenance", ordered(Maintenance, None), whole(RealState::Maintenance, Nothing)),
-            ("down, in maintenance", Facts { order: order(Maintenance, None), ..down }, whole(RealState::Maintenance, Nothing)),
+            (
+                "down, in maintenance",
+                Facts { order: order(Maintenance, None), ..down },
+                whole(RealState::Maintenance, Nothing),
+            ),
             ("down, drained", Facts { order: order(Drain, None), ..down }, whole(RealState::Down, Nothing)),
             ("in reserve, drained", Facts { order: order(Drain, None), ..spare }, whole(RealState::Draining, Old)),
             ("its agent drains it", asked(leaving), whole(RealState::Draining, Old)),
             ("its agent drains it, in reserve", Facts { asked: leaving, ..spare }, whole(RealState::Draining, Old)),
             ("half of it", asked(share(500)), (RealState::Warming, All, 10, 10, Part::of(1, 2))),
             ("nothing of it", asked(share(0)), (RealState::Draining, Old, 10, 10, Part::NONE)),
-            ("half of it, in reserve", Facts { asked: share(500), ..spare }, (RealState::Standby, Old, 10, 10, Part::of(1, 2))),
+            (
+                "half of it, in reserve",
+                Facts { asked: share(500), ..spare },
+                (RealState::Standby, Old, 10, 10, Part::of(1, 2)),
+            ),
             ("less weight by script", asked(weight(5)), (RealState::Up, All, 5, 10, Part::of(1, 2))),
             ("no weight by script", asked(weight(0)), (RealState::Draining, Old, 0, 10, Part::NONE)),
             ("more weight by script", asked(weight(20)), (RealState::Up, All, 20, 20, Part::ALL)),
             ("less weight by order", ordered(Serve, Some(5)), (RealState::Up, All, 5, 10, Part::of(1, 2))),
             ("no weight by order", ordered(Serve, Some(0)), (RealState::Draining, Old, 0, 10, Part::NONE)),
-            ("the order wins", Facts { asked: weight(2), ..ordered(Serve, Some(20)) }, (RealState::Up, All, 20, 20, Part::ALL)),
-            ("half of an ordered half", Facts { asked: share(500), ..ordered(Serve, Some(5)) }, (RealState::Warming, All, 5, 10, Part::of(1, 4))),
+            (
+                "the order wins",
+                Facts { asked: weight(2), ..ordered(Serve, Some(20)) },
+                (RealState::Up, All, 20, 20, Part::ALL),
+            ),
+            (
+                "half of an ordered half",
+                Facts { asked: share(500), ..ordered(Serve, Some(5)) },
+                (RealState::Warming, All, 5, 10, Part::of(1, 4)),
+            ),
             ("no weight in the file", Facts { weight: 0, ..up }, (RealState::Draining, Old, 0, 0, Part::NONE)),
-            ("none in the file, some by order", Facts { weight: 0, ..ordered(Serve, Some(3)) }, (RealState::Up, All, 3, 3, Part::ALL)),
+            (
+                "none in the file, some by order",
+                Facts { weight: 0, ..ordered(Serve, Some(3)) },
+                (RealState::Up, All, 3, 3, Part::ALL),
+            ),
         ];
         for (name, facts, (state, flows, weight, base_weight, part)) in rows {
             assert_eq!(bearing(&facts), Bearing { state, flows, weight, base_weight, part }, "{name}");

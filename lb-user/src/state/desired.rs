@@ -310,12 +310,7 @@ fn slot(
     ServiceSlot { old_ring: info.old_ring, source_mask: source_mask(branch.service), ..slot }
 }
 
-fn flags(
-    wish: &Wish<'_, impl Maps>,
-    branch: &Branch<'_>,
-    second_list: bool,
-    departed: &[Departed],
-) -> ServiceFlags {
+fn flags(wish: &Wish<'_, impl Maps>, branch: &Branch<'_>, second_list: bool, departed: &[Departed]) -> ServiceFlags {
     let here = |real: &Real| wish.view.is_here(real.address);
     // A real server of any pool: its flows may have been this service's.
     let drains_here = departed.iter().any(|(_, _, slot)| slot.owner().is_some_and(Bucket::is_local));

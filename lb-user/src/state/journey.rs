@@ -237,8 +237,11 @@ fn orders() -> impl Strategy<Value = Order> {
 
 fn asks() -> impl Strategy<Value = Asked> {
     let share = prop_oneof![Just(1000), 0u16..=1000].prop_map(Share::thousandths);
-    (prop::option::of(0u32..6), share, prop::bool::weighted(0.1))
-        .prop_map(|(weight, share, drain)| Asked { weight, share, drain })
+    (prop::option::of(0u32..6), share, prop::bool::weighted(0.1)).prop_map(|(weight, share, drain)| Asked {
+        weight,
+        share,
+        drain,
+    })
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {

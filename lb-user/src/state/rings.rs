@@ -153,13 +153,7 @@ fn ring_keys(service: &Service) -> impl Iterator<Item = RingKey<'_>> {
 
 /// Whether some bucket is to leave its base owner although flows may go on there. As long as a bucket was its base owner's
 /// nobody looked at pins, so who has flows there is not known.
-fn takes_from_the_living(
-    maps: &impl Maps,
-    range: RingRange,
-    crew: &[Known<'_>],
-    base: &[u16],
-    owners: &[u16],
-) -> bool {
+fn takes_from_the_living(maps: &impl Maps, range: RingRange, crew: &[Known<'_>], base: &[u16], owners: &[u16]) -> bool {
     let leaves = |(index, (owner, base)): (u32, (&u16, &u16))| {
         let lives = || crew.get(usize::from(*base)).filter(|known| known.slot.owner().is_some());
         owner != base && lives().is_some_and(|known| bucket_at(maps, range.base + index).real() == Some(known.id))

@@ -84,10 +84,17 @@ fn a_drained_real_server_keeps_its_connections_and_gets_no_others() -> Result<()
     play.none_broke("real1 is drained")?;
     let shown = real(&play.director, "real1")?;
     ensure!(shown["state"] == "draining" && shown["order"]["duty"] == "drain", "{shown}");
-    ensure!(shown["flows"].as_u64() > Some(1000) && shown["order"]["who"].as_str().is_some_and(|who| who.contains("pid")), "{shown}");
+    ensure!(
+        shown["flows"].as_u64() > Some(1000) && shown["order"]["who"].as_str().is_some_and(|who| who.contains("pid")),
+        "{shown}"
+    );
 
     let waited = play.director.command(&["drain", "web/real1", "--wait", "50ms"])?;
-    ensure!(waited.status.code() == Some(1) && stderr(&waited).contains("flows, the last of them seen"), "{}", stderr(&waited));
+    ensure!(
+        waited.status.code() == Some(1) && stderr(&waited).contains("flows, the last of them seen"),
+        "{}",
+        stderr(&waited)
+    );
 
     let answer = play.director.ask(&["undrain", "web/real1"])?;
     ensure!(answer["duty"] == "serve", "{answer}");
@@ -106,11 +113,22 @@ fn a_reload_under_thousands_of_connections_breaks_none_and_says_what_it_changed(
     let started = Instant::now();
     let report = play.director.ask(&["reload"])?;
     println!("reload: {:?}", started.elapsed());
-    ensure!(report["changes"] == serde_json::json!(["pool web: ring_size 509 -> 1021", "pool web: check changed", "pool web: weight of real2 1 -> 5"]), "{report}");
+    ensure!(
+        report["changes"]
+            == serde_json::json!([
+                "pool web: ring_size 509 -> 1021",
+                "pool web: check changed",
+                "pool web: weight of real2 1 -> 5"
+            ]),
+        "{report}"
+    );
     play.none_broke("a weight and the check were changed")?;
     play.director.write(&play.lab, &patient(&[1, 5]))?;
     let report = play.director.ask(&["reload"])?;
-    ensure!(report["changes"].as_array().is_some_and(|all| all.contains(&"pool web: real real3 removed".into())), "{report}");
+    ensure!(
+        report["changes"].as_array().is_some_and(|all| all.contains(&"pool web: real real3 removed".into())),
+        "{report}"
+    );
     play.none_broke("real3 was removed")?;
     ensure!(real(&play.director, "real3")?["state"] == "draining");
     Ok(())
@@ -136,7 +154,11 @@ fn maintenance_moves_the_flows_of_one_and_of_no_other() -> Result<()> {
 
     // The two pairs of commands are not mixed up.
     let refused = scene.director.command(&["undrain", "web/real2"])?;
-    ensure!(refused.status.code() == Some(1) && stderr(&refused).contains("`maintenance --off` ends that"), "{}", stderr(&refused));
+    ensure!(
+        refused.status.code() == Some(1) && stderr(&refused).contains("`maintenance --off` ends that"),
+        "{}",
+        stderr(&refused)
+    );
     scene.director.ask(&["maintenance", "web/real2", "--off"])?;
     ensure!(scene.fetch_names(60)?.contains(&"real2".into()));
     Ok(())
@@ -184,7 +206,8 @@ fn a_bad_file_is_refused_with_what_is_wrong_and_all_goes_on() -> Result<()> {
         let mut command = std::process::Command::new(tests::lab::binary());
         let refused = command.arg("reload").arg("--socket").arg(&socket).output()?;
         ensure!(refused.status.code() == Some(2) && stderr(&refused).contains(word), "{}", stderr(&refused));
-        let status = std::process::Command::new(tests::lab::binary()).arg("status").arg("--socket").arg(&socket).output()?;
+        let status =
+            std::process::Command::new(tests::lab::binary()).arg("status").arg("--socket").arg(&socket).output()?;
         ensure!(String::from_utf8_lossy(&status.stdout).contains("the last reload was refused"));
         scene.fetch_names(10)?;
     }

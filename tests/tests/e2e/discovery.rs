@@ -39,7 +39,8 @@ fn wait_for(director: &Director, wanted: &[u8]) -> Result<Value> {
     let found = || {
         let pool = director.ask(&["status"])?["pools"][0].clone();
         let reals = pool["reals"].as_array().context("the pool has no list")?;
-        let up: Vec<Value> = reals.iter().filter(|real| real["state"] == "up").map(|real| real["address"].clone()).collect();
+        let up: Vec<Value> =
+            reals.iter().filter(|real| real["state"] == "up").map(|real| real["address"].clone()).collect();
         if up == addresses { Ok(Some(pool)) } else { bail!("{pool}") }
     };
     eventually(SOON, &format!("{wanted:?} are up"), found).with_context(|| director.process.log())
@@ -117,7 +118,7 @@ fn a_names_addresses_are_followed_and_the_last_answer_outlives_the_name_server()
     director.start_again(&lab)?;
     wait_for_words(&director, "going on with 2 real servers, saved before this start")?;
     let pool = wait_for(&director, &[2, 3])?;
-    ensure!(pool["discovery"]["answered_seconds"].is_null() , "{pool}");
+    ensure!(pool["discovery"]["answered_seconds"].is_null(), "{pool}");
     ensure!(names(&lab)? == ["real2", "real3"]);
     Ok(())
 }

@@ -147,7 +147,8 @@ fn routers(vrrp: &[VrrpStatus]) -> Table {
             false => format!("{} ({})", router.priority, router.file_priority),
         };
         let state = format!("{} for {}", router.state, ago(router.seconds));
-        let (id, vips, trouble) = (router.virtual_router_id.to_string(), router.vips.join(" "), router.trouble.join("; "));
+        let (id, vips, trouble) =
+            (router.virtual_router_id.to_string(), router.vips.join(" "), router.trouble.join("; "));
         let cells = vec![router.name.clone(), router.interface.clone(), id, state, priority, vips, lease, trouble];
         let colour = match router.state.as_str() {
             "master" => BOLD,

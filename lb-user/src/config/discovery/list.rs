@@ -38,7 +38,8 @@ fn real(line: &str) -> Result<Real, String> {
     let mut words = line.split_whitespace();
     let address = words.next().unwrap_or_default();
     let host = address.parse::<IpAddr>().ok().filter(|address| is_host(*address));
-    let host = host.ok_or_else(|| format!("\"{address}\" is no address of a host, as in \"10.0.0.1\" or \"fd00::1\""))?;
+    let host =
+        host.ok_or_else(|| format!("\"{address}\" is no address of a host, as in \"10.0.0.1\" or \"fd00::1\""))?;
     let mut real = Real::new(&host.to_string(), host, 1);
     let mut seen = Vec::new();
     for word in words {
@@ -48,7 +49,9 @@ fn real(line: &str) -> Result<Real, String> {
             "tier" => real.tier = within(key, value, MAX_TIER)?,
             "name" => real.name = name(key, value)?,
             "zone" => real.zone = Some(name(key, value)?),
-            _ => return Err(format!("\"{word}\" is not known; after the address come weight=, name=, zone= and tier=")),
+            _ => {
+                return Err(format!("\"{word}\" is not known; after the address come weight=, name=, zone= and tier="));
+            }
         }
         if seen.contains(&key) {
             return Err(format!("{key}= is there twice"));

@@ -43,7 +43,8 @@ pub fn discovery(
             Source::File(path_of(report, &key("file"), path))
         }
         _ => {
-            let message = format!("pool.{pool}.reals must have one of `dns` and `file`, as in {{ dns = \"db.internal\" }}");
+            let message =
+                format!("pool.{pool}.reals must have one of `dns` and `file`, as in {{ dns = \"db.internal\" }}");
             report.error(raw.span(), message);
             return None;
         }
@@ -88,7 +89,9 @@ fn resolvers_of(report: &mut Report<'_>, key: &str, written: &[Spanned<String>])
             }
             Ok(resolver) => resolvers.push(resolver),
             Err(_) => {
-                let message = format!("{key}: \"{text}\" is no address, as in \"10.0.0.53\", \"10.0.0.53:5353\" or \"[fd00::53]:53\"");
+                let message = format!(
+                    "{key}: \"{text}\" is no address, as in \"10.0.0.53\", \"10.0.0.53:5353\" or \"[fd00::53]:53\""
+                );
                 report.error(one.span(), message);
             }
         }

@@ -58,7 +58,11 @@ fn each_mistake_is_named_with_its_line_and_its_cure() {
         ("weight = 2", "weight = 65536", "x.toml:5: pool.db.reals.weight is 65536; it must be from 0 to 65535"),
         ("10.0.0.53", "ns.internal", "x.toml:5: pool.db.reals.resolvers: \"ns.internal\" is no address"),
         ("dns =", "srv =", "x.toml:5: unknown key `srv`"),
-        ("/etc/xdirector/web.reals", "web.reals", "x.toml:11: pool.web.reals.file is \"web.reals\"; it must be the absolute"),
+        (
+            "/etc/xdirector/web.reals",
+            "web.reals",
+            "x.toml:11: pool.web.reals.file is \"web.reals\"; it must be the absolute",
+        ),
         ("web.reals\"", "web.reals\", weight = 1", "x.toml:11: pool.web.reals.weight goes with `dns`"),
     ];
     for (good, bad, expected) in rows {
