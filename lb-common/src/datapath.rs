@@ -19,7 +19,7 @@ use crate::abi::{
 };
 use crate::reason::Reason;
 use crate::wire::{Ethernet, Frame};
-pub use classify::find_block;
+pub use classify::{admit, find_block};
 use flow::{Flow, Part};
 use ipv4::Ipv4Flow;
 use ipv6::Ipv6Flow;
@@ -60,6 +60,14 @@ pub trait Tables {
 
     /// What the longest prefix that matches says, as an [`Admission`](crate::abi::Admission); `None` if none does.
     fn access(&self, list: AccessList, client: [u64; 2]) -> Option<u32>;
+
+    /// What [`admit`] says. The kernel has that as a function of its own.
+    fn admit(&self, list: AccessList, client: [u64; 2], slot: u32) -> Option<u32>
+    where
+        Self: Sized,
+    {
+        admit(list, client, slot, self)
+    }
 
     /// Whether this vip is answered under a lease, and the lease has run out.
     fn is_fenced(&self, vip: [u64; 2]) -> bool;

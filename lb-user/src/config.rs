@@ -5,6 +5,7 @@
 mod changes;
 mod check;
 mod discovery;
+mod locality;
 mod problem;
 mod raw;
 mod service;

@@ -87,26 +87,26 @@ pub fn chosen_already<P: Frame + ?Sized>(frame: &P, flags: ServiceFlags, setting
     if source != 0 && settings.peer_macs.contains(&source) { Err(Reason::Local) } else { Ok(()) }
 }
 
-/// Asks the service's access list, if it has one. It may have another service for clients who prefer a zone.
+/// Asks the service's access list, if it has one. Clients who prefer a zone have another service from here on.
 #[inline(always)]
-pub fn let_in<F: Flow, T: Tables>(flow: &F, matched: Matched, tables: &T) -> Result<Matched, Reason> {
-    if !matched.flags.has(ServiceFlags::ACCESS) {
-        return Ok(matched);
+pub fn let_in<F: Flow, T: Tables>(flow: &F, asked: Matched, tables: &T) -> Result<Matched, Reason> {
+    if !asked.flags.has(ServiceFlags::ACCESS) {
+        return Ok(asked);
     }
-    let list = AccessList::new(matched.service, matched.flags.has(ServiceFlags::SECOND_LIST));
-    // Who is in no list is served, and prefers no zone.
-    let Some(admission) = tables.access(list, flow.client()).map(Admission::from_word) else { return Ok(matched) };
-    if admission.denies() {
-        return Err(Reason::AccessDenied);
-    }
-    Ok(admission.zone().and_then(|zone| of_zone(zone, tables)).unwrap_or(matched))
+    let list = AccessList::new(asked.service, asked.flags.has(ServiceFlags::SECOND_LIST));
+    let slot = tables.admit(list, flow.client(), asked.slot).ok_or(Reason::AccessDenied)?;
+    matched(slot, tables.slot(slot).ok_or(Reason::NoService)?)
 }
 
-/// What the clients of a zone have instead; `None` while the daemon has not written it.
+/// The slot of the service that a client has who is looked up for the one in `slot`; `None` if it is not let in.
 #[inline(always)]
-fn of_zone<T: Tables>(zone: ServiceId, tables: &T) -> Option<Matched> {
-    let index = zone.zone_slot();
-    matched(index, tables.slot(index)?).ok()
+pub fn admit<T: Tables>(list: AccessList, client: [u64; 2], slot: u32, tables: &T) -> Option<u32> {
+    // Who is in no list is served, and prefers no zone.
+    let Some(admission) = tables.access(list, client).map(Admission::from_word) else { return Some(slot) };
+    if admission.denies() {
+        return None;
+    }
+    Some(admission.zone().map_or(slot, ServiceId::zone_slot))
 }
 
 const MAC_MASK: u64 = (1 << 48) - 1;

@@ -1,6 +1,6 @@
 //! The access lists of all services, and which zones their clients prefer.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use lb_common::abi::{Access, AccessKey, AccessList, Admission, ServiceId, ServiceInfo};
@@ -60,18 +60,16 @@ pub fn access_lists(
 /// One list of both: for each prefix of either what the longest one of each that holds it says.
 fn admissions(service: &Service, of_zone: impl Fn(&str) -> Option<ServiceId>) -> Vec<(IpNet, Admission)> {
     let rules = service.access.as_ref().map(|access| &access.rules);
-    let nets: BTreeSet<IpNet> =
-        rules.into_iter().flatten().map(|(net, _)| net).chain(service.locality.keys()).copied().collect();
     let admission = |net: IpNet| {
         let access = rules.and_then(|rules| longest(rules, net)).copied().unwrap_or(Access::Allowed);
         let zone = longest(&service.locality, net).and_then(|zone| of_zone(zone));
         (net, Admission::new(access, zone))
     };
-    nets.into_iter().map(admission).collect()
+    service.prefixes().into_iter().map(admission).collect()
 }
 
 /// What the longest prefix says that holds all of a network.
-fn longest<T>(rules: &std::collections::BTreeMap<IpNet, T>, net: IpNet) -> Option<&T> {
+fn longest<T>(rules: &BTreeMap<IpNet, T>, net: IpNet) -> Option<&T> {
     let holding = rules.iter().filter(|(rule, _)| rule.contains(&net));
     holding.max_by_key(|(rule, _)| rule.prefix_len()).map(|(_, value)| value)
 }

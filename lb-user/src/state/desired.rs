@@ -1,6 +1,6 @@
 //! What the maps should hold: a function of config and view, and of the ids and places already given out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -130,8 +130,7 @@ pub struct Branch<'a> {
 fn branches(config: &Config) -> Vec<Branch<'_>> {
     let mut branches = Vec::new();
     for service in &config.services {
-        let zones: BTreeSet<&str> = service.locality.values().map(String::as_str).collect();
-        let all = std::iter::once(None).chain(zones.into_iter().map(Some));
+        let all = std::iter::once(None).chain(service.zones().into_iter().map(Some));
         branches.extend(all.map(|zone| Branch { service, zone }));
     }
     branches
@@ -176,7 +175,9 @@ fn services<'a, M: Maps>(
         let id = exact.or_else(moved).or_else(|| free.take(ServiceId::new));
         claimed.extend(id);
         let id = id.ok_or_else(|| DesiredError::Services(service.name.clone()))?;
-        let former = directory.services.get(&id);
+        // Clients who get a zone have been where the service's own ring says.
+        let of_service = || directory.service(service, &Name::EMPTY).and_then(|id| directory.services.get(&id));
+        let former = directory.services.get(&id).or_else(of_service);
         // Every branch has a ring.
         let ring = rings.get_mut(&(service.pool, branch.zone));
         let ring = ring.ok_or_else(|| DesiredError::Services(service.name.clone()))?;

@@ -122,6 +122,7 @@ impl World {
     fn write(&mut self) {
         let (config, now) = (self.config(), self.moment());
         self.reconciler.reconcile(&config, &self.view, &mut self.maps, now).expect("it fits");
+        self.forget_the_down();
     }
 
     /// Does the first so many of a thousand parts of the next change; then the daemon dies.
@@ -167,12 +168,19 @@ impl World {
         for (flow, real) in flows.into_iter().zip(went).filter(|(_, real)| *real != 0) {
             self.flows.insert(flow, Flow { real, seen: self.now });
         }
+        self.forget_the_down();
     }
 
-    /// Nothing is promised to flows of real servers that are down.
+    /// Nothing is promised to flows of real servers that are down, as far as that is believed.
     fn forget_the_down(&mut self) {
-        let view = &self.view;
-        self.flows.retain(|_, flow| view.health_of("p", address(flow.real)) != Health::Down);
+        let held = self.view.held.contains("p");
+        let believed = Directory::read(&self.maps).reals.into_values().map(|info| (info.address, info.health));
+        let believed: HashMap<_, _> = believed.collect();
+        let health = |last: u8| match believed.get(&octets(address(last))).filter(|_| held) {
+            Some(health) => Health::from_number(*health),
+            None => self.view.health_of("p", address(last)),
+        };
+        self.flows.retain(|_, flow| health(flow.real) != Health::Down);
     }
 
     fn order(&mut self, last: u8, order: Order) {
@@ -277,7 +285,6 @@ fn go(world: &mut World, act: &Act) -> Result<(), String> {
         Act::Down(real) => {
             let (last, _) = *real.get(&world.reals);
             world.view.set_health("p", address(last), Health::Down);
-            world.flows.retain(|_, flow| flow.real != last);
             world.write();
         }
         Act::Up => {
@@ -309,7 +316,6 @@ fn go(world: &mut World, act: &Act) -> Result<(), String> {
             let (last, _) = *real.get(&world.reals);
             world.view.set_health("p", address(last), Health::Up);
             world.write();
-            world.forget_the_down();
         }
         Act::Order(real, order) => {
             let (last, _) = *real.get(&world.reals);
@@ -330,7 +336,6 @@ fn go(world: &mut World, act: &Act) -> Result<(), String> {
         Act::Release => {
             world.view.held.clear();
             world.write();
-            world.forget_the_down();
         }
         Act::CrashAsked(real, asked, parts) => {
             let (last, _) = *real.get(&world.reals);
@@ -367,6 +372,19 @@ proptest! {
             prop_assert_eq!(outcome, Ok(()), "act {}", number);
         }
     }
+}
+
+#[test]
+fn clients_who_get_a_zone_keep_their_flows() {
+    let mut world = World::new(Ways::default());
+    world.open(300);
+    world.ways.zones = true;
+    world.write();
+    assert_eq!(world.speak(|_| true), Ok(()));
+    world.now += IDLE / 2;
+    world.open(100);
+    world.sweep();
+    assert_eq!(world.speak(|_| true), Ok(()));
 }
 
 #[test]

@@ -9,4 +9,5 @@ mod operation;
 mod paths;
 mod scene;
 mod services;
+mod shares;
 mod traffic;
