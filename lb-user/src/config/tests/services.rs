@@ -147,7 +147,7 @@ fn what_does_not_fit_the_limits_is_counted_as_the_maps_do() {
     for (limits, expected) in [
         (
             "services = 6",
-            "the file has 7 services (a range of ports counts once for each aligned block in it); limits.services allows 6",
+            "the file has 7 services (a range of ports counts once for each aligned block in it, and each zone of `locality` once); limits.services allows 6",
         ),
         (
             "access_prefixes = 5",
