@@ -2,7 +2,9 @@
 //!
 //! After this module there are no strings for addresses, ports, durations or modes.
 
+mod changes;
 mod check;
+mod discovery;
 mod locality;
 mod peering;
 mod problem;
@@ -21,14 +23,18 @@ use lb_common::abi::limits::{
     DEFAULT_ACCESS_PREFIXES, DEFAULT_PINS, DEFAULT_REALS, DEFAULT_RING_BUCKETS, MAX_SERVICES,
 };
 
+pub use changes::changes;
 pub(crate) use check::rcode_name;
 pub use check::{
     Account, Agent, Check, CheckKind, Dns, Http, Login, Method, Mysql, MysqlRole, Pattern, ProbeMarks, Redis,
     RedisRole, Script, Secret, StatusCodes, Tls, Udp, Via, Way,
 };
+pub use discovery::{Discovery, DnsSource, Found, Source, parse_reals};
 pub use peering::{PEERING_PORT, Peering};
 pub use problem::{ConfigErrors, Problem};
 pub use service::{AccessRules, Affinity, Ports, Service, Tracking};
+pub(crate) use syntax::nearest;
+pub(crate) use values::is_host;
 pub use vrrp::VirtualRouter;
 
 /// Where maps and links are pinned unless the file says otherwise.
@@ -189,7 +195,7 @@ pub struct Pool {
     pub name: String,
     /// Buckets in its ring: a prime, resolved from "auto" already.
     pub ring_size: u32,
-    /// At least one; no address twice.
+    /// At least one, unless others are found while the daemon runs; no address twice.
     pub reals: Vec<Real>,
     /// `None`: its real servers are always taken to be up.
     pub check: Option<Check>,
@@ -199,6 +205,8 @@ pub struct Pool {
     pub on_empty: OnEmpty,
     /// How long a real server that comes back takes to get its whole share of new flows; zero: none.
     pub slow_start: Duration,
+    /// Where other real servers are found.
+    pub discovery: Option<Discovery>,
 }
 
 impl Pool {
@@ -212,6 +220,7 @@ impl Pool {
             min_healthy: 1,
             on_empty: OnEmpty::Drop,
             slow_start: Duration::ZERO,
+            discovery: None,
         }
     }
 }
@@ -226,6 +235,17 @@ pub enum OnEmpty {
     Pass,
     /// They go where they went last, as if those were well.
     Keep,
+}
+
+impl OnEmpty {
+    /// As the file has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Pass => "pass",
+            Self::Keep => "keep",
+        }
+    }
 }
 
 /// `[[pool.NAME.real]]`

@@ -2,9 +2,15 @@
 //!
 //! Architecture invariant: one task owns the state and writes the maps. Checks and netlink only send it events.
 
+mod control;
+mod discovery;
+mod orders;
 mod peering;
+mod reload;
+mod status;
 mod world;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,8 +28,12 @@ use crate::health::{Engine, Event};
 use crate::net::{self, Commands, Link, NetEvent};
 use crate::reconcile::Reconciler;
 use crate::state::{Health, Moment, Path, Summary, View};
+use control::{Control, Verdict};
+use discovery::Discovered;
 use peering::Peers;
 use world::{World, addresses};
+
+pub use control::LogSwitch;
 
 /// How long a start waits for the MACs of real servers before it attaches without those that are missing.
 const RESOLVE: Duration = Duration::from_secs(1);
@@ -40,10 +50,10 @@ const SLOW_SWEEP: Duration = Duration::from_secs(600);
 ///
 /// # Errors
 /// What keeps it from starting, or from detaching. While it runs it reports errors and goes on.
-pub async fn run(path: PathBuf, parsed: Parsed) -> Result<()> {
+pub async fn run(path: PathBuf, parsed: Parsed, log: LogSwitch) -> Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     warn_all(&parsed);
-    let mut daemon = Daemon::start(path, parsed.config).await?;
+    let mut daemon = Daemon::start(path, parsed.config, log).await?;
     daemon.serve(&mut signals).await;
     daemon.stop()
 }
@@ -76,6 +86,10 @@ struct Daemon {
     network: mpsc::Receiver<NetEvent>,
     /// Indexes of the interfaces that the program runs on.
     attached: Vec<u32>,
+    /// By those indexes.
+    modes: HashMap<u32, Mode>,
+    control: Control,
+    discovered: Discovered,
     /// When the maps are to be written again although nothing has changed.
     retry: Option<Instant>,
     /// When the pins were looked at.
@@ -84,15 +98,22 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(path: PathBuf, config: Config) -> Result<Self> {
-        let (commands, network) = net::watch(config.director.interfaces.clone())?;
-        let links = own_links(&config, net::links().await?)?;
-        let kernel = Kernel::load(&config.director.pin_dir, &config.limits)?;
-        let former = if kernel.is_new() { Former::open(&config.director.pin_dir) } else { None };
-        let world = match &former {
+    async fn start(path: PathBuf, file: Config, log: LogSwitch) -> Result<Self> {
+        let (commands, network) = net::watch(file.director.interfaces.clone())?;
+        let links = own_links(&file, net::links().await?)?;
+        let kernel = Kernel::load(&file.director.pin_dir, &file.limits)?;
+        let former = if kernel.is_new() { Former::open(&file.director.pin_dir) } else { None };
+        let discovered = match &former {
+            Some(former) => Discovered::start(file, former).await,
+            None => Discovered::start(file, &kernel).await,
+        };
+        let config = discovered.effective();
+        let mut world = match &former {
             Some(former) => World::adopt(&config, former, links),
             None => World::adopt(&config, &kernel, links),
         };
+        let control = Control::start(&config, log)?;
+        world.view.orders = control.view_orders();
         let (sender, verdicts) = mpsc::channel(VERDICTS);
         let engine = Engine::new(sender);
         let reconciler = Reconciler::default();
@@ -107,6 +128,9 @@ impl Daemon {
             commands,
             network,
             attached: Vec::new(),
+            modes: HashMap::new(),
+            control,
+            discovered,
             retry: None,
             swept: Instant::now(),
             peers: Peers::default(),
@@ -121,6 +145,7 @@ impl Daemon {
         }
         daemon.start_checks();
         daemon.apply_peering();
+        daemon.save_answers();
         let Config { pools, services, .. } = &daemon.config;
         info!("ready: {} services, {} pools", services.len(), pools.len());
         Ok(daemon)
@@ -160,6 +185,7 @@ impl Daemon {
         let wanted = self.config.director.xdp_mode;
         let (attached, outcome) = self.kernel.attach(&interfaces, wanted);
         self.attached = attached.iter().map(|attached| attached.index).collect();
+        self.modes.extend(attached.iter().map(|attached| (attached.index, attached.mode)));
         for Attached { interface, mode, adopted, native_refused, .. } in attached {
             let how = if adopted { "took over" } else { "attached to" };
             info!(mode = mode.name(), "{how} {interface}");
@@ -194,9 +220,15 @@ impl Daemon {
                 _ = signals.terminate.recv() => return,
                 _ = signals.interrupt.recv() => return,
                 _ = signals.hangup.recv() => {
-                    self.reload().await;
+                    // What came of it is in the log.
+                    let _ = self.reload().await;
                     true
                 }
+                Some(call) = self.control.calls.recv() => {
+                    self.handle_call(call).await;
+                    false
+                }
+                Some(finding) = self.discovered.findings.recv() => self.handle_finding(finding).await,
                 Some(event) = self.verdicts.recv() => self.handle_verdict(event),
                 Some(event) = self.network.recv() => self.handle_network(event),
                 turn = self.peers.turn() => self.handle_peering(turn),
@@ -217,7 +249,9 @@ impl Daemon {
         self.drain();
         self.retry = None;
         let attached = self.attach_again();
-        if let Err(error) = self.write().and(attached) {
+        let outcome = self.write().and(attached);
+        self.control.trouble = outcome.as_ref().err().map(|error| format!("{error:#}"));
+        if let Err(error) = outcome {
             error!("the tables are not what they should be; trying again: {error:#}");
             self.retry = Some(Instant::now() + RETRY);
         }
@@ -264,7 +298,7 @@ impl Daemon {
     }
 
     fn handle_verdict(&mut self, event: Event) -> bool {
-        let Event { pool, address, health, reason, at: _ } = event;
+        let Event { pool, address, health, reason, at } = event;
         let Some(real) = world::checked_real(&self.config, &pool, address) else { return false };
         let (from, to) = (self.world.view.health_of(&pool, address).name(), health.name());
         match health {
@@ -272,6 +306,7 @@ impl Daemon {
             _ => info!("{pool}/{} is {to} (was {from}): {reason}", real.name),
         }
         self.world.view.set_health(&pool, address, health);
+        self.control.verdicts.insert((pool, address), Verdict { health, reason, at: at.into() });
         self.watch_doubted();
         true
     }
@@ -320,74 +355,12 @@ impl Daemon {
         true
     }
 
-    /// A file that is no good, or asks for what a running daemon cannot change, is refused whole.
-    async fn reload(&mut self) {
-        match self.try_reload().await {
-            Ok(summary) => info!("reloaded {}: {summary}", self.path.display()),
-            Err(error) => error!("reload refused, all stays as it was: {error:#}"),
-        }
-    }
-
-    async fn try_reload(&mut self) -> Result<Summary> {
-        let parsed = Config::load(&self.path)?;
-        unchangeable(&self.config, &parsed.config)?;
-        let by_vip = [&self.config, &parsed.config].map(|config| !config.probe_marks().is_empty());
-        if by_vip == [false, true] {
-            self.attach_egress(true)?;
-        }
-        // Verdicts on their way belong to the checks of now. New real servers are found before they get any bucket, old
-        // ones are watched until they have none.
-        self.drain();
-        let mut both = addresses(&self.config);
-        both.extend(addresses(&parsed.config));
-        both.sort_unstable();
-        both.dedup();
-        self.resolve(both, &parsed.config).await;
-        let mut world = self.world.clone();
-        world.forget_all_but(&parsed.config);
-        world.view.hash_seed = parsed.config.director.hash_seed.unwrap_or(world.view.hash_seed);
-        let outcome = self.reconciler.reconcile(&parsed.config, &world.view, &mut self.kernel, now()?);
-        if outcome.is_ok() {
-            warn_all(&parsed);
-            (self.config, self.world) = (parsed.config, world);
-            self.drain_old_verdicts();
-            self.start_checks();
-            if by_vip == [true, false]
-                && let Err(error) = self.attach_egress(false)
-            {
-                warn!("what probes by a vip needed is still there: {error:#}");
-            }
-            self.apply_peering();
-        }
-        self.commands.targets(addresses(&self.config));
-        self.watch_doubted();
-        Ok(outcome?)
-    }
-
-    /// Ends all checks that are about to change before their last words can be taken for those of their successors.
-    fn drain_old_verdicts(&mut self) {
-        self.engine.stop_changed(&self.config);
-        while let Ok(event) = self.verdicts.try_recv() {
-            self.handle_verdict(event);
-        }
-    }
-
     fn stop(self) -> Result<()> {
         info!("stopping: nothing is forwarded from here on");
         drop(self.engine);
         self.kernel.detach().context("cannot detach")?;
         Ok(())
     }
-}
-
-/// What a reload cannot change, because packets and maps depend on it from the start.
-fn unchangeable(now: &Config, new: &Config) -> Result<()> {
-    let (a, b) = (&now.director, &new.director);
-    ensure!(a.interfaces == b.interfaces, "director.interfaces cannot change while it runs; restart the daemon");
-    ensure!(a.xdp_mode == b.xdp_mode, "director.xdp_mode cannot change while it runs; restart the daemon");
-    ensure!(a.pin_dir == b.pin_dir, "director.pin_dir cannot change while it runs; restart the daemon");
-    ensure!(now.limits == new.limits, "limits cannot change while it runs; restart the daemon");
-    Ok(())
 }
 
 /// By the clock that packets see too.

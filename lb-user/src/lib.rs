@@ -3,11 +3,14 @@
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod dataplane;
+pub mod discovery;
 pub mod health;
 pub mod net;
 pub mod peering;
 pub mod reconcile;
+pub mod saved;
 pub mod state;
 pub mod vrrp;

@@ -16,6 +16,7 @@ mod ledger;
 mod listening;
 mod places;
 mod plan;
+mod remembered;
 mod rings;
 mod sweep;
 mod telling;
@@ -33,6 +34,7 @@ pub use history::{Holds, Moment};
 pub use ledger::Ledger;
 pub use listening::{Heard, listen};
 pub use plan::{Plan, Step, Summary, plan};
+pub use remembered::{Remembered, owned_buckets, remembered};
 pub use rings::RingCache;
 pub use sweep::{RingChanges, Sweep, sweep};
 pub use telling::{
@@ -95,6 +97,20 @@ pub enum Duty {
     Drain,
     /// Not at all: its flows are moved too.
     Maintenance,
+}
+
+impl Duty {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Serve, Self::Drain, Self::Maintenance];
+
+    /// As commands, tables and files name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Drain => "drain",
+            Self::Maintenance => "maintenance",
+        }
+    }
 }
 
 /// What a real server's check wants of it for now, beside being up or down.

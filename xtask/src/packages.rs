@@ -23,7 +23,7 @@ const LAB: [Tool; 10] = [
     Tool { command: "mariadbd", package: "mariadb-server-core", purpose: "health checks of MySQL" },
     Tool { command: "mariadb", package: "mariadb-client-core", purpose: "replication between two of them" },
     Tool { command: "redis-server", package: "redis-server", purpose: "health checks of Redis" },
-    Tool { command: "dnsmasq", package: "dnsmasq-base", purpose: "health checks of DNS" },
+    Tool { command: "dnsmasq", package: "dnsmasq-base", purpose: "health checks of DNS, discovery" },
     Tool { command: "curl", package: "curl", purpose: "a client in a lab that was kept" },
     Tool { command: "ip", package: "iproute2", purpose: "namespaces, bridges, addresses, neighbours" },
     Tool { command: "ethtool", package: "ethtool", purpose: "checksum offload off on the lab's wires" },

@@ -42,6 +42,8 @@ struct Report {
 struct PoolReport {
     name: String,
     reals: usize,
+    /// Where others are found while the daemon runs.
+    found: Option<String>,
     ring_size: u32,
     services: Vec<String>,
     check: Option<String>,
@@ -76,6 +78,7 @@ impl Report {
         let pool = |(index, pool): (usize, &crate::config::Pool)| PoolReport {
             name: pool.name.clone(),
             reals: pool.reals.len(),
+            found: pool.discovery.as_ref().map(|discovery| discovery.source.describe()),
             ring_size: pool.ring_size,
             services: config.services.iter().filter(|s| s.pool == index).map(|s| s.name.clone()).collect(),
             check: pool.check.as_ref().map(|check| format!("{} every {:?}", check.describe(), check.interval)),
@@ -97,7 +100,11 @@ impl Report {
         let mut table = Table::new(1, &["pool", "reals", "ring", "check", "services"]);
         for pool in pools {
             let check = pool.check.clone().unwrap_or_else(|| "none".into());
-            let cells = [pool.name.clone(), pool.reals.to_string(), pool.ring_size.to_string(), check];
+            let reals = match &pool.found {
+                Some(source) => format!("{} + {source}", pool.reals),
+                None => pool.reals.to_string(),
+            };
+            let cells = [pool.name.clone(), reals, pool.ring_size.to_string(), check];
             table.row(cells.into_iter().chain([pool.services.join(", ")]).collect(), None);
         }
         text += &(table.render(has_colours()) + "\n");

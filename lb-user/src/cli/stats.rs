@@ -2,7 +2,7 @@
 
 mod report;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use clap::Args;
 use super::Pins;
 use super::output::{has_colours, print};
 use crate::dataplane::Dump;
+use crate::saved::{ORDERS, Orders, StateDir};
 use report::Report;
 
 /// Show what the kernel's maps say: services, real servers, packets, bytes, and why packets met which fate
@@ -50,16 +51,27 @@ fn interval(text: &str) -> Result<Duration> {
     }
 }
 
+/// Where the orders are.
+struct Kept(Option<PathBuf>);
+
+impl Kept {
+    /// None if there is nothing to be read: the tables say as much as matters.
+    fn read(&self) -> Orders {
+        let read = |dir: &PathBuf| StateDir::new(dir).read(ORDERS).ok().flatten();
+        self.0.as_ref().and_then(read).unwrap_or_default()
+    }
+}
+
 impl Stats {
     pub fn run(self) -> Result<()> {
         ensure!(!self.watch || !self.interval.is_zero(), "--watch needs an interval above 0s");
-        let dir = self.pins.dir()?;
+        let (dir, orders) = (self.pins.dir()?, Kept(self.pins.state_dir()?));
         let mut before = (Dump::read(&dir)?, Instant::now());
         if self.interval.is_zero() {
-            return self.show(&Report::new(None, &before.0));
+            return self.show(&Report::new(None, &before.0, &orders.read()));
         }
         loop {
-            before = self.next(&dir, before)?;
+            before = self.next(&dir, before, &orders)?;
             if !self.watch {
                 return Ok(());
             }
@@ -67,10 +79,10 @@ impl Stats {
     }
 
     /// Waits, reads again and shows; returns what was read.
-    fn next(&self, dir: &Path, (before, since): (Dump, Instant)) -> Result<(Dump, Instant)> {
+    fn next(&self, dir: &Path, (before, since): (Dump, Instant), orders: &Kept) -> Result<(Dump, Instant)> {
         thread::sleep(self.interval);
         let (after, now) = (Dump::read(dir)?, Instant::now());
-        self.show(&Report::new(Some((&before, now - since)), &after))?;
+        self.show(&Report::new(Some((&before, now - since)), &after, &orders.read()))?;
         Ok((after, now))
     }
 

@@ -1,4 +1,4 @@
-//! `service.locality`: zones that clients prefer must be zones that real servers are in.
+//! `service.locality`: zones that clients prefer should be zones that real servers are in.
 
 use std::collections::BTreeSet;
 
@@ -20,8 +20,10 @@ pub fn check(report: &mut Report<'_>, file: &raw::File, pools: &[Pool]) {
         let mut wanted = BTreeSet::new();
         for (prefix, zone) in locality {
             let is_new = wanted.insert(zone.get_ref().as_str());
-            if is_new && !there.contains(zone.get_ref().as_str()) {
-                report.error(zone.span(), unknown(prefix, zone.get_ref(), &pool.name, &there));
+            let may_come = pool.discovery.is_some();
+            if is_new && !may_come && !there.contains(zone.get_ref().as_str()) {
+                // The others serve them then; or some are found there while the daemon runs.
+                report.warning(zone.span(), unknown(prefix, zone.get_ref(), &pool.name, &there));
             }
         }
         if wanted.len() > MAX_ZONES {

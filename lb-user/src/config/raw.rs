@@ -47,6 +47,7 @@ pub struct Director {
     pub state_dir: Option<Spanned<String>>,
     #[serde(default)]
     pub gateways: Vec<Spanned<String>>,
+    pub metrics: Option<Spanned<String>>,
 }
 
 /// `[limits]`
@@ -71,6 +72,22 @@ pub struct Pool {
     pub slow_start: Option<Spanned<String>>,
     #[serde(default)]
     pub real: Vec<Spanned<Real>>,
+    pub reals: Option<Spanned<Reals>>,
+}
+
+/// `reals`
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { dns = \"db.internal\" } or { file = \"/etc/xdirector/db.reals\" }"
+)]
+pub struct Reals {
+    pub dns: Option<Spanned<String>>,
+    pub file: Option<Spanned<String>>,
+    pub port: Option<Spanned<i64>>,
+    pub weight: Option<Spanned<i64>>,
+    #[serde(default)]
+    pub resolvers: Vec<Spanned<String>>,
 }
 
 /// `ring_size`

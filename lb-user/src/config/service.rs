@@ -60,6 +60,14 @@ impl Service {
         }
     }
 
+    /// As tables have its protocol.
+    pub const fn protocol_name(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
+
     /// The zones that some of its clients prefer.
     pub fn zones(&self) -> BTreeSet<&str> {
         self.locality.values().map(String::as_str).collect()

@@ -3,7 +3,7 @@
 use super::problem::{ConfigErrors, Report};
 
 /// Keys of the plan that this version does not have, so that the answer is "not yet" and not "unknown".
-const LATER: &[&str] = &["vrrp", "script", "metrics"];
+const LATER: &[&str] = &["vrrp", "script"];
 
 pub fn explain(mut report: Report<'_>, error: &toml::de::Error) -> ConfigErrors {
     let message = error.message();

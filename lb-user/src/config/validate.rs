@@ -9,6 +9,7 @@ use lb_common::abi::limits as abi;
 use lb_common::ring::{MAX_RING_SIZE, MIN_RING_SIZE, auto_size, is_prime, next_prime};
 use toml::Spanned;
 
+use super::discovery::discovery;
 use super::peering::peering;
 use super::problem::Report;
 use super::service::{Located, services};
@@ -40,7 +41,8 @@ pub fn validate(report: &mut Report<'_>, file: &raw::File) -> Option<Config> {
 }
 
 fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
-    let raw::Director { interfaces, xdp_mode, hash_seed, pin_dir, peers, control_socket, state_dir, gateways } = raw;
+    let raw::Director { interfaces, xdp_mode, hash_seed, pin_dir, peers, control_socket, state_dir, gateways, metrics } =
+        raw;
     let names = interfaces.get_ref();
     if names.is_empty() || names.len() > abi::MAX_INTERFACES {
         let (count, most) = (names.len(), abi::MAX_INTERFACES);
@@ -58,6 +60,11 @@ fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
         } else if !seen.insert(text) {
             report.error(name.span(), format!("{text} is twice in director.interfaces"));
         }
+    }
+    if let Some(metrics) = metrics {
+        let message =
+            "director.metrics is not in this version yet: nothing will listen there; `xdirector stats` has the figures";
+        report.warning(metrics.span(), message);
     }
     let default = Director::new(Vec::new());
     let path = |report: &mut Report<'_>, key, given: &Option<Spanned<String>>, default| match given {
@@ -162,7 +169,7 @@ fn pool(
     raw: &Spanned<raw::Pool>,
     services: &[Located<Service>],
 ) -> Pool {
-    let raw::Pool { ring_size, check, min_healthy, on_empty, slow_start, real } = raw.get_ref();
+    let raw::Pool { ring_size, check, min_healthy, on_empty, slow_start, real, reals: found } = raw.get_ref();
     let name = name(report, "the name of a pool", pool_name);
     let users: Vec<&Service> =
         services.iter().map(|(_, service)| service).filter(|service| service.pool == index).collect();
@@ -170,7 +177,9 @@ fn pool(
         report.warning(pool_name.span(), format!("pool {name} is used by no service"));
     }
     let reals = reals(report, &name, real, &users);
-    if real.is_empty() {
+    if found.is_some() {
+        // They come while the daemon runs.
+    } else if real.is_empty() {
         report.error(
             pool_name.span(),
             format!("pool {name} has no real servers; add [[pool.{name}.real]] with an address"),
@@ -179,16 +188,21 @@ fn pool(
         report.error(pool_name.span(), format!("all real servers of pool {name} have weight 0, so none would serve"));
     }
     let auto = auto_size(reals.iter().map(|real| real.weight));
-    let ring_size = ring_size.as_ref().map_or(auto, |size| ring_size_of(report, &name, size, auto));
+    let written_size = ring_size.as_ref().and_then(|size| ring_size_of(report, &name, size));
+    let discovery = found.as_ref().and_then(|found| discovery(report, &name, found, written_size, &users));
+    let ring_size = written_size.unwrap_or(auto);
     let check = check.as_ref().map(|raw| check::check(report, &name, raw, &users));
     if let (Some(raw), Some(check)) = (&raw.get_ref().check, &check) {
         check::same_family(report, raw, check.via, &reals);
     }
-    let most = u32::try_from(reals.len()).unwrap_or(u32::MAX).max(1);
+    let most = match found {
+        Some(_) => abi::MAX_REALS,
+        None => u32::try_from(reals.len()).unwrap_or(u32::MAX).max(1),
+    };
     let min_healthy = number(report, &format!("pool.{name}.min_healthy"), min_healthy.as_ref(), 1..=most, 1);
     let on_empty = on_empty.as_ref().map_or(OnEmpty::Drop, |word| on_empty_of(report, &name, word));
     let slow_start = slow_start_of(report, &name, slow_start.as_ref());
-    Pool { name, ring_size, reals, check, min_healthy, on_empty, slow_start }
+    Pool { name, ring_size, reals, check, min_healthy, on_empty, slow_start, discovery }
 }
 
 fn on_empty_of(report: &mut Report<'_>, pool: &str, word: &Spanned<String>) -> OnEmpty {
@@ -209,21 +223,22 @@ fn slow_start_of(report: &mut Report<'_>, pool: &str, written: Option<&Spanned<S
     duration_within(report, &format!("pool.{pool}.slow_start"), written, Duration::ZERO, range)
 }
 
-fn ring_size_of(report: &mut Report<'_>, pool: &str, size: &Spanned<raw::RingSize>, auto: u32) -> u32 {
+/// `None`: "auto".
+fn ring_size_of(report: &mut Report<'_>, pool: &str, size: &Spanned<raw::RingSize>) -> Option<u32> {
     let problem = match size.get_ref() {
-        raw::RingSize::Word(word) if word == "auto" => return auto,
+        raw::RingSize::Word(word) if word == "auto" => return None,
         raw::RingSize::Word(word) => format!("\"{word}\"; it must be \"auto\" or a prime"),
         raw::RingSize::Number(number) => match u32::try_from(*number) {
             Ok(size) if !(MIN_RING_SIZE..=MAX_RING_SIZE).contains(&size) => {
                 format!("{size}; it must be from {MIN_RING_SIZE} to {MAX_RING_SIZE}")
             }
-            Ok(size) if is_prime(size) => return size,
+            Ok(size) if is_prime(size) => return Some(size),
             Ok(size) => format!("{size}, which is no prime; the next one is {}", next_prime(size)),
             Err(_) => format!("{number}; it must be from {MIN_RING_SIZE} to {MAX_RING_SIZE}"),
         },
     };
     report.error(size.span(), format!("pool.{pool}.ring_size is {problem}"));
-    auto
+    None
 }
 
 fn reals(report: &mut Report<'_>, pool: &str, raws: &[Spanned<raw::Real>], users: &[&Service]) -> Vec<Real> {

@@ -90,8 +90,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 pub fn address(report: &mut Report<'_>, key: &str, value: &Spanned<String>) -> Option<IpAddr> {
     let text = value.get_ref();
     let problem = match text.parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) if is_unicast(address) => return Some(address.into()),
-        Ok(IpAddr::V6(address)) if is_global_unicast(address) => return Some(address.into()),
+        Ok(address) if is_host(address) => return Some(address),
         Ok(_) => {
             format!("{key} {text} is no address that a host can have all to itself (link-local ones need a scope)")
         }
@@ -101,6 +100,14 @@ pub fn address(report: &mut Report<'_>, key: &str, value: &Spanned<String>) -> O
     };
     report.error(value.span(), problem);
     None
+}
+
+/// Whether a host can have it all to itself.
+pub fn is_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_unicast(address),
+        IpAddr::V6(address) => is_global_unicast(address),
+    }
 }
 
 fn is_unicast(address: Ipv4Addr) -> bool {

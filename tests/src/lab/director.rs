@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -40,8 +40,10 @@ impl Seat {
         let Self { name, interfaces, peers, .. } = self;
         let pin_dir = lab.pin_dir_of(name);
         let peers: Vec<String> = peers.iter().map(IpAddr::to_string).collect();
+        let (socket, state_dir) = (socket(lab, name), state_dir(lab, name));
         let text = format!(
-            "[director]\ninterfaces = {interfaces:?}\nhash_seed = \"6f1d0c2b9a7e4d35\"\npeers = {peers:?}\npin_dir = {pin_dir:?}\n\n{rest}"
+            "[director]\ninterfaces = {interfaces:?}\nhash_seed = \"6f1d0c2b9a7e4d35\"\npeers = {peers:?}\npin_dir = {pin_dir:?}\n\
+             control_socket = {socket:?}\nstate_dir = {state_dir:?}\n\n{rest}"
         );
         write_file(lab.directory(), &format!("x{name}.toml"), &text)
     }
@@ -51,6 +53,16 @@ impl Seat {
         let binary = binary.to_str().context("the path of the binary is not text")?;
         lab.spawn(&self.machine, &format!("{}{number}", self.name), binary, &["run", "--config", &config])
     }
+}
+
+/// `control_socket`
+fn socket(lab: &Lab, name: &str) -> PathBuf {
+    lab.directory().join(format!("{name}.sock"))
+}
+
+/// `state_dir`
+fn state_dir(lab: &Lab, name: &str) -> PathBuf {
+    lab.directory().join(format!("{name}.state"))
 }
 
 /// A running daemon with its config file.
@@ -112,6 +124,43 @@ impl Director {
         self.process.signal(Signal::SIGHUP)?;
         let ended = || Ok((outcomes(&self.process.log()) > before).then_some(()));
         eventually(SOON, "the reload ends", ended).with_context(|| self.process.log())
+    }
+
+    /// Where it listens for commands.
+    pub fn socket(&self, lab: &Lab) -> PathBuf {
+        socket(lab, &self.seat.name)
+    }
+
+    /// Where it keeps what the operator has set.
+    pub fn state_dir(&self, lab: &Lab) -> PathBuf {
+        state_dir(lab, &self.seat.name)
+    }
+
+    /// Writes the file anew, and nothing else.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, lab: &Lab, rest: &str) -> Result<()> {
+        self.seat.write(lab, rest).map(drop)
+    }
+
+    /// A command to it, whatever comes of that.
+    ///
+    /// # Errors
+    /// If it cannot be run.
+    pub fn command(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--config").arg(&self.config).output().context("cannot run a command")
+    }
+
+    /// A command that has to be done; its answer as JSON.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub fn ask(&self, arguments: &[&str]) -> Result<Value> {
+        let mut command = Command::new(binary());
+        let answer = output(command.args(arguments).arg("--json").arg("--config").arg(&self.config))?;
+        serde_json::from_str(&answer).with_context(|| format!("{arguments:?} answers {answer:?}"))
     }
 
     /// `xdirector stats` with these arguments.

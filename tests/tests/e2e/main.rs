@@ -1,6 +1,8 @@
 //! xdirector in the lab: real sockets, real nginx, the real binary. Needs root; one lab at a time.
 
+mod control;
 mod crowd;
+mod discovery;
 mod failure;
 mod health;
 mod operation;

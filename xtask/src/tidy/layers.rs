@@ -52,9 +52,14 @@ pub fn only_cli_prints(source: &Source) -> Vec<Finding> {
 
 /// Only what meets the outside as text knows serde.
 pub fn only_raw_and_control_know_serde(source: &Source) -> Vec<Finding> {
-    let allowed = ["lb-user/src/config/raw", "lb-user/src/control", "lb-user/src/cli"];
+    let allowed = ["lb-user/src/config/raw", "lb-user/src/control", "lb-user/src/cli", "lb-user/src/saved"];
     let names = ["serde", "serde_json", "Serialize", "Deserialize"];
-    outside(source, &allowed, &names, "only `config::raw`, `control` and `cli` know serde: use a type of its own there")
+    outside(
+        source,
+        &allowed,
+        &names,
+        "only `config::raw`, `control`, `saved` and `cli` know serde: use a type of its own there",
+    )
 }
 
 /// Pure modules know no runtime, no clock and no socket.

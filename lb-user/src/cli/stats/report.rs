@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use crate::cli::output::{Table, si};
 use crate::dataplane::{Dump, PinsDump, RealDump, ServiceDump};
+use crate::saved::Orders;
+use crate::state::{Duty, Order};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -54,6 +56,8 @@ struct Real {
     syn_retransmissions: u64,
     /// Segments with RST from clients.
     client_resets: u64,
+    /// What the operator has set, such as "drain" or "weight 5".
+    order: Option<String>,
     #[serde(flatten)]
     traffic: Traffic,
 }
@@ -94,8 +98,8 @@ impl Traffic {
 
 impl Report {
     /// Rates, if there is a dump of some time before.
-    pub fn new(before: Option<(&Dump, Duration)>, now: &Dump) -> Self {
-        let services = now.services.iter().map(|service| Service::new(before, now, service)).collect();
+    pub fn new(before: Option<(&Dump, Duration)>, now: &Dump, orders: &Orders) -> Self {
+        let services = now.services.iter().map(|service| Service::new(before, now, service, orders)).collect();
         let reason = |&(reason, packets): &(lb_common::reason::Reason, u64)| Reason {
             name: reason.name(),
             action: reason.action().name(),
@@ -116,6 +120,9 @@ impl Report {
         let mut text = table.render(colours);
         if self.services.iter().any(|service| self.shares_its_pool(service)) {
             text += "\nA pool serves more than one service: its real servers' counts are those of all of them.\n";
+        }
+        if self.services.iter().flat_map(|service| &service.reals).any(|real| real.order.is_some()) {
+            text += "\n* the operator has set something for it: `xdirector status` says what, and who\n";
         }
         text += "\n";
         let mut table = Table::new(2, &["reason", "fate", "packets"]);
@@ -144,7 +151,7 @@ impl Report {
 }
 
 impl Service {
-    fn new(before: Option<(&Dump, Duration)>, now: &Dump, service: &ServiceDump) -> Self {
+    fn new(before: Option<(&Dump, Duration)>, now: &Dump, service: &ServiceDump, orders: &Orders) -> Self {
         let former = before.and_then(|(dump, time)| {
             let former = dump.services.iter().find(|former| former.id == service.id);
             former.map(|former| (former.counter, time))
@@ -159,7 +166,7 @@ impl Service {
             ring_size: service.ring_size,
             marked: f64::from(service.marked) / f64::from(service.ring_size.max(1)),
             traffic: Traffic::new(former, service.counter),
-            reals: of_pool.map(|real| Real::new(before, real, service)).collect(),
+            reals: of_pool.map(|real| Real::new(before, real, service, orders)).collect(),
         }
     }
 
@@ -170,7 +177,8 @@ impl Service {
         for real in reals {
             let share = format!("{:.1}%", real.share * 100.0);
             let address = if real.name == real.address { "" } else { &real.address };
-            let cells = [format!("  {} {address}", real.name), real.weight.to_string(), share, real.state.into()];
+            let state = format!("{}{}", real.state, if real.order.is_some() { "*" } else { "" });
+            let cells = [format!("  {} {address}", real.name), real.weight.to_string(), share, state];
             let is_lost = [RealState::Down, RealState::Unresolved].iter().any(|state| state.name() == real.state);
             let colour = is_lost.then_some("31");
             table.row(cells.into_iter().chain(real.traffic.cells()).collect(), colour);
@@ -184,7 +192,7 @@ fn endpoint(vip: &str, ports: &str, protocol: &str) -> String {
 }
 
 impl Real {
-    fn new(before: Option<(&Dump, Duration)>, real: &RealDump, service: &ServiceDump) -> Self {
+    fn new(before: Option<(&Dump, Duration)>, real: &RealDump, service: &ServiceDump, orders: &Orders) -> Self {
         let buckets = service.owned.get(&real.id).copied().unwrap_or(0);
         let former = before.and_then(|(dump, time)| {
             let former = dump.reals.iter().find(|former| former.id == real.id);
@@ -199,9 +207,16 @@ impl Real {
             mac: real.mac.map(|mac| mac.to_string()),
             syn_retransmissions: real.signals.syn_retransmissions,
             client_resets: real.signals.client_resets,
+            order: orders.get(&(real.pool.clone(), real.address)).map(|placed| in_words(placed.order)),
             traffic: Traffic::new(former, real.counter),
         }
     }
+}
+
+fn in_words(Order { duty, weight }: Order) -> String {
+    let duty = (duty != Duty::Serve).then(|| duty.name().to_owned());
+    let weight = weight.map(|weight| format!("weight {weight}"));
+    duty.into_iter().chain(weight).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -246,7 +261,7 @@ mod tests {
 
     #[test]
     fn the_table_says_all_in_80_columns() {
-        let report = Report::new(Some((&dump(1000), Duration::from_secs(2))), &dump(4000));
+        let report = Report::new(Some((&dump(1000), Duration::from_secs(2))), &dump(4000), &Orders::new());
         let expected = "\
 service / real              weight   share  state  packets  bytes  pkt/s  bit/s
 http 192.168.81.100:80/tcp                           4.00k   400k  1.50k  1.20M
@@ -264,14 +279,28 @@ forwarded  forward    4.00k
         let mut dump = dump(1);
         dump.services[0].marked = 25;
         dump.pins = PinsDump { room: 1024, taken: 1500, foreign: 7 };
-        let text = Report::new(None, &dump).text(false, false);
+        let text = Report::new(None, &dump, &Orders::new()).text(false, false);
         let expected = "\nflows remembered: 1.50k, 7 of them not where the ring says\nbuckets tracked: http 10.0%\n";
         assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]
+    fn what_the_operator_has_set_is_marked() {
+        let order = Order { duty: Duty::Drain, weight: Some(5) };
+        let placed = crate::saved::Placed { order, who: "root".into(), since: 0 };
+        let orders = Orders::from([(("web".into(), [192, 168, 81, 102].into()), placed)]);
+        let report = Report::new(None, &dump(7), &orders);
+        let text = report.text(false, false);
+        assert!(text.contains(" down*  ") && text.contains(" up  "), "{text}");
+        assert!(text.contains("\n* the operator has set something for it"), "{text}");
+        let json = serde_json::to_value(&report).expect("it is plain data");
+        assert_eq!(json["services"][0]["reals"][1]["order"], "drain, weight 5");
+        assert!(json["services"][0]["reals"][0]["order"].is_null());
+    }
+
+    #[test]
     fn without_a_former_dump_there_are_no_rates() {
-        let report = Report::new(None, &dump(7));
+        let report = Report::new(None, &dump(7), &Orders::new());
         let json = serde_json::to_value(&report).expect("it is plain data");
         assert_eq!(json["services"][0]["packets"], 7);
         assert!(json["services"][0]["packets_per_second"].is_null());

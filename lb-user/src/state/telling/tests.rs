@@ -105,7 +105,7 @@ fn a_batch_says_once_what_its_numbers_stand_for_and_is_never_too_long() {
     assert!(batches.len() > 1);
     for batch in &batches {
         let Batch { services, reals, pins } = batch;
-        let service = ToldService { vip: address(100), ports: (80, 80), protocol: 6, owners: 77 };
+        let service = ToldService { vip: address(100), ports: (80, 80), protocol: 6, zone: Name::new(""), owners: 77 };
         assert_eq!(services, &[service]);
         assert!((1..=4).contains(&reals.len()) && reals.iter().all(|real| real.pool == "p"));
         assert!(pins.iter().all(|pin| pin.service == 0 && usize::from(pin.real) < reals.len()));
