@@ -3,6 +3,8 @@
 //! After this module there are no strings for addresses, ports, durations or modes.
 
 mod check;
+mod confirm;
+mod hooks;
 mod problem;
 mod raw;
 mod service;
@@ -21,9 +23,10 @@ use lb_common::abi::limits::{
 
 pub(crate) use check::rcode_name;
 pub use check::{
-    Account, Agent, Check, CheckKind, Dns, Http, Login, Method, Mysql, MysqlRole, Pattern, Redis, RedisRole, Script,
+    Account, Agent, Check, CheckKind, Confirm, Dns, Http, Jitter, Login, Method, Mysql, MysqlRole, Pattern, Redis, RedisRole, Script,
     Secret, StatusCodes, Tls, Udp,
 };
+pub use hooks::Hooks;
 pub use problem::{ConfigErrors, Problem};
 pub use service::{AccessRules, Affinity, Ports, Service, Tracking};
 pub use vrrp::VirtualRouter;
@@ -89,12 +92,14 @@ pub struct Config {
     pub vrrp: Vec<VirtualRouter>,
     /// `[[sync_group]]`: indexes in [`Config::vrrp`], none twice.
     pub sync_groups: Vec<vrrp::SyncGroup>,
+    /// `[hooks]`
+    pub hooks: Option<Hooks>,
 }
 
 impl Config {
-    /// Without virtual routers.
+    /// Without virtual routers and hooks.
     pub const fn new(director: Director, limits: Limits, pools: Vec<Pool>, services: Vec<Service>) -> Self {
-        Self { director, limits, pools, services, vrrp: Vec::new(), sync_groups: Vec::new() }
+        Self { director, limits, pools, services, vrrp: Vec::new(), sync_groups: Vec::new(), hooks: None }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: one task owns the state and writes the maps. Checks and netlink only send it events.
 
+mod health;
 mod world;
 
 use std::net::IpAddr;
@@ -20,13 +21,12 @@ use crate::dataplane::{Attached, Former, Kernel, Mode};
 use crate::health::{Engine, Event};
 use crate::net::{self, Commands, Link, NetEvent};
 use crate::reconcile::Reconciler;
-use crate::state::{Health, Moment, Path, Summary, View};
+use crate::state::{Moment, Path, Summary, View};
+use health::Told;
 use world::{World, addresses};
 
 /// How long a start waits for the MACs of real servers before it attaches without those that are missing.
 const RESOLVE: Duration = Duration::from_secs(1);
-/// Verdicts between two turns of the loop; a check that finds no room waits.
-const VERDICTS: usize = 1024;
 /// A failed write of the maps is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the pins are looked at while something waits for them.
@@ -69,7 +69,8 @@ struct Daemon {
     kernel: Kernel,
     reconciler: Reconciler,
     engine: Engine,
-    verdicts: mpsc::Receiver<Event>,
+    verdicts: mpsc::UnboundedReceiver<Event>,
+    told: Told,
     commands: Commands,
     network: mpsc::Receiver<NetEvent>,
     /// Indexes of the interfaces that the program runs on.
@@ -90,9 +91,10 @@ impl Daemon {
             Some(former) => World::adopt(&config, former, links),
             None => World::adopt(&config, &kernel, links),
         };
-        let (sender, verdicts) = mpsc::channel(VERDICTS);
+        let (sender, verdicts) = mpsc::unbounded_channel();
         let engine = Engine::new(sender);
         let reconciler = Reconciler::default();
+        let told = Told::new(&config, &world);
         let mut daemon = Self {
             path,
             config,
@@ -101,6 +103,7 @@ impl Daemon {
             reconciler,
             engine,
             verdicts,
+            told,
             commands,
             network,
             attached: Vec::new(),
@@ -143,12 +146,6 @@ impl Daemon {
         }
     }
 
-    /// Tells the watcher whose MACs may be wrong: those whose checks fail.
-    fn watch_doubted(&self) {
-        let down = self.world.view.health.values().flatten().filter(|(_, health)| **health == Health::Down);
-        self.commands.doubted(down.map(|(address, _)| *address).collect());
-    }
-
     fn attach(&mut self) -> Result<()> {
         let interfaces: Vec<(String, u32)> =
             self.world.links.iter().map(|link| (link.name.clone(), link.index)).collect();
@@ -165,11 +162,6 @@ impl Daemon {
             }
         }
         Ok(outcome?)
-    }
-
-    fn start_checks(&mut self) {
-        let view = &self.world.view;
-        self.engine.apply(&self.config, |pool, address| view.health_of(pool, address));
     }
 
     async fn serve(&mut self, signals: &mut Signals) {
@@ -200,12 +192,14 @@ impl Daemon {
     /// Takes everything else that has arrived along, then writes once.
     fn settle(&mut self) {
         self.drain();
+        self.refresh_surroundings();
         self.retry = None;
         let attached = self.attach_again();
         if let Err(error) = self.write().and(attached) {
             error!("the tables are not what they should be; trying again: {error:#}");
             self.retry = Some(Instant::now() + RETRY);
         }
+        self.tell_hooks();
     }
 
     fn drain(&mut self) {
@@ -248,19 +242,6 @@ impl Daemon {
         }
     }
 
-    fn handle_verdict(&mut self, event: Event) -> bool {
-        let Event { pool, address, health, reason, at: _ } = event;
-        let Some(real) = world::checked_real(&self.config, &pool, address) else { return false };
-        let (from, to) = (self.world.view.health_of(&pool, address).name(), health.name());
-        match health {
-            Health::Down => warn!("{pool}/{} is {to} (was {from}): {reason}", real.name),
-            _ => info!("{pool}/{} is {to} (was {from}): {reason}", real.name),
-        }
-        self.world.view.set_health(&pool, address, health);
-        self.watch_doubted();
-        true
-    }
-
     /// Whether the maps have to be looked at.
     fn handle_network(&mut self, event: NetEvent) -> bool {
         match event {
@@ -280,6 +261,7 @@ impl Daemon {
 
     fn handle_path(&mut self, address: IpAddr, path: Path) -> bool {
         let old = self.world.view.paths.insert(address, path);
+        self.told.doubt_surroundings();
         let is_real = || self.config.pools.iter().flat_map(|pool| &pool.reals).any(|real| real.address == address);
         if path == Path::Here && old != Some(path) && self.config.director.peers.is_empty() && is_real() {
             warn!(
@@ -301,6 +283,7 @@ impl Daemon {
             warn!("{name} is {}", if *up { "up" } else { "down" });
         }
         *known = link;
+        self.told.doubt_surroundings();
         self.world.refresh_interfaces();
         true
     }

@@ -6,6 +6,7 @@ pub mod config;
 pub mod daemon;
 pub mod dataplane;
 pub mod health;
+pub mod hooks;
 pub mod net;
 pub mod reconcile;
 pub mod state;

@@ -20,6 +20,16 @@ pub struct File {
     pub pool: BTreeMap<Spanned<String>, Spanned<Pool>>,
     #[serde(default)]
     pub service: Vec<Spanned<Service>>,
+    pub hooks: Option<Spanned<Hooks>>,
+}
+
+/// `[hooks]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hooks {
+    pub command: Spanned<String>,
+    pub user: Option<Spanned<String>>,
+    pub timeout: Option<Spanned<String>>,
 }
 
 /// `[director]`

@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::problem::Report;
 use super::service::{Located, services};
 use super::values::{address, duration_within, name, number};
-use super::{Config, Director, Limits, OnEmpty, PIN_DIR, Pool, Real, Service, XdpMode, check, raw};
+use super::{Config, Director, Limits, OnEmpty, PIN_DIR, Pool, Real, Service, XdpMode, check, confirm, hooks, raw};
 
 /// IFNAMSIZ less the zero at the end.
 const INTERFACE_NAME: usize = 15;
@@ -31,9 +31,11 @@ pub fn validate(report: &mut Report<'_>, file: &raw::File) -> Option<Config> {
     let pools: Vec<_> =
         file.pool.iter().enumerate().map(|(i, (name, raw))| pool(report, i, name, raw, &services)).collect();
     within_limits(report, file, &limits, &pools, &services);
+    confirm::needs_peers(report, file, &director);
+    let hooks = file.hooks.as_ref().map(|raw| hooks::hooks(report, raw.get_ref()));
     report.errors.is_empty().then_some(())?;
     let services = services.into_iter().map(|(_, service)| service).collect();
-    Some(Config::new(director, limits, pools, services))
+    Some(Config { hooks, ..Config::new(director, limits, pools, services) })
 }
 
 fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {

@@ -1,0 +1,163 @@
+//! Verdicts: what the checks say goes into the view that rings are made from, into the log, and to the hooks.
+
+mod roll;
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use tracing::{debug, info, warn};
+
+use super::Daemon;
+use super::world::{World, checked_real};
+use crate::config::{Config, Real};
+use crate::health::{Event, Surroundings};
+use crate::hooks::Caller;
+use crate::state::{Asked, Health, Path};
+use roll::{Reasons, Roll};
+
+/// What the hooks have been told, and what they are told next.
+#[derive(Debug)]
+pub struct Told {
+    caller: Caller,
+    roll: Roll,
+    reasons: Reasons,
+    /// Whether links or ways have changed since the checks were told of them.
+    is_surroundings_stale: bool,
+}
+
+impl Told {
+    /// Nobody is told how things stand at the start.
+    pub fn new(config: &Config, world: &World) -> Self {
+        Self {
+            caller: Caller::new(config.hooks.clone()),
+            roll: Roll::call(config, &world.view),
+            reasons: Reasons::default(),
+            is_surroundings_stale: false,
+        }
+    }
+
+    /// Links or ways have changed.
+    pub const fn doubt_surroundings(&mut self) {
+        self.is_surroundings_stale = true;
+    }
+}
+
+impl Daemon {
+    /// Makes the checks, and the program that hooks run, those of the config.
+    pub(super) fn start_checks(&mut self) {
+        self.engine.set_surroundings(surroundings(&self.config, &self.world));
+        let view = &self.world.view;
+        self.engine.apply(&self.config, |pool, address| view.health_of(pool, address));
+        self.told.caller.set_program(self.config.hooks.clone());
+    }
+
+    /// Tells the checks of links and ways that have changed.
+    pub(super) fn refresh_surroundings(&mut self) {
+        if std::mem::take(&mut self.told.is_surroundings_stale) {
+            self.engine.set_surroundings(surroundings(&self.config, &self.world));
+        }
+    }
+
+    /// Tells the watcher whose MACs may be wrong: those whose checks fail, or may only seem to.
+    pub(super) fn watch_doubted(&self) {
+        let view = &self.world.view;
+        let down = view.health.values().flatten().filter(|(_, health)| **health == Health::Down);
+        let held = self.config.pools.iter().filter(|pool| view.held.contains(&pool.name));
+        let held = held.flat_map(|pool| &pool.reals).map(|real| real.address);
+        let doubted: HashSet<IpAddr> = down.map(|(address, _)| *address).chain(held).collect();
+        self.commands.doubted(doubted.into_iter().collect());
+    }
+
+    /// Whether the maps have to be looked at.
+    pub(super) fn handle_verdict(&mut self, event: Event) -> bool {
+        match event {
+            Event::Verdict { pool, address, health, reason, at: _ } => {
+                self.handle_health(&pool, address, health, reason)
+            }
+            Event::Asked { pool, address, asked } => self.handle_asked(&pool, address, asked),
+            Event::Held { pool, cause } => {
+                if !self.config.pools.iter().any(|known| known.name == pool) {
+                    return false;
+                }
+                warn!("pool {pool} is HELD: {cause}; its ring stays as it is, whoever fails");
+                self.told.reasons.set_pool(&pool, cause.to_string());
+                self.world.view.held.insert(pool);
+                self.watch_doubted();
+                true
+            }
+            Event::Released { pool, reason } => {
+                warn!("pool {pool} is held no longer: {reason}; results count anew");
+                let changed = self.world.view.held.remove(&pool);
+                self.watch_doubted();
+                changed
+            }
+            Event::Disputed { pool, address, reason } => {
+                if let Some(real) = checked_real(&self.config, &pool, address) {
+                    let name = &real.name;
+                    warn!("{pool}/{name} is disputed: another director says that it is up, so it stays; here: {reason}");
+                }
+                false
+            }
+        }
+    }
+
+    fn handle_health(&mut self, pool: &str, address: IpAddr, health: Health, reason: String) -> bool {
+        let Some(real) = checked_real(&self.config, pool, address) else { return false };
+        let (from, to) = (self.world.view.health_of(pool, address).name(), health.name());
+        match health {
+            Health::Down => warn!("{pool}/{} is {to} (was {from}): {reason}", real.name),
+            _ => info!("{pool}/{} is {to} (was {from}): {reason}", real.name),
+        }
+        self.told.reasons.set_real(pool, address, reason);
+        self.world.view.set_health(pool, address, health);
+        self.watch_doubted();
+        true
+    }
+
+    fn handle_asked(&mut self, pool: &str, address: IpAddr, asked: Asked) -> bool {
+        let Some(real) = checked_real(&self.config, pool, address) else { return false };
+        let of_pool = self.world.view.asked.entry(pool.to_owned()).or_default();
+        let before = of_pool.insert(address, asked).unwrap_or_default();
+        log_asked(pool, real, before, asked);
+        before != asked
+    }
+
+    /// Tells the hooks what has changed since they were last told.
+    pub(super) fn tell_hooks(&mut self) {
+        let roll = Roll::call(&self.config, &self.world.view);
+        for call in roll.since(&self.told.roll, &self.told.reasons) {
+            self.told.caller.call(call);
+        }
+        self.told.roll = roll;
+    }
+}
+
+fn log_asked(pool: &str, real: &Real, before: Asked, asked: Asked) {
+    let name = &real.name;
+    match (before.drain, asked.drain) {
+        (false, true) => info!("{pool}/{name} asks for no new flows"),
+        (true, false) => info!("{pool}/{name} takes new flows again"),
+        _ => {}
+    }
+    if asked.weight != before.weight {
+        let weight = asked.weight.unwrap_or(real.weight);
+        info!("{pool}/{name} asks for weight {weight} (the file says {})", real.weight);
+    }
+    if asked.share != before.share {
+        let share = f64::from(asked.share.number()) / 10.0;
+        debug!("{pool}/{name} takes {share} % of its share of new flows");
+    }
+}
+
+/// What the checks have to know of the network: our links, and who is behind which.
+fn surroundings(config: &Config, world: &World) -> Surroundings {
+    let first = world.links.first().map(|link| link.index);
+    let links = world.links.iter().map(|link| (link.index, (link.name.clone(), link.up)));
+    let way = |real: &Real| match world.view.paths.get(&real.address) {
+        Some(Path::Here) => None,
+        Some(Path::By { interface, .. }) => Some((real.address, *interface)),
+        None => Some((real.address, first?)),
+    };
+    let behind: HashMap<IpAddr, u32> = config.pools.iter().flat_map(|pool| &pool.reals).filter_map(way).collect();
+    Surroundings { links: links.collect(), behind }
+}
