@@ -231,9 +231,11 @@ impl Judge {
     /// Counts a result, unless the pool is held and it says nothing new.
     fn count(&mut self, subject: &Subject, finding: Finding, now: Duration, rulings: &mut Vec<Ruling>) {
         let Some(ward) = self.wards.get_mut(&subject.0) else { return };
+        let is_deaf = ward.held.is_some() && ward.is_without_link(&self.network);
         let Some(member) = ward.members.get_mut(&subject.1) else { return };
         match finding {
             Finding::Silent if ward.held.is_some() => {}
+            Finding::Refused if is_deaf => {}
             Finding::Silent => {
                 if member.tracker.note(false) == Some(Health::Down) {
                     self.weigh(subject, now, rulings);

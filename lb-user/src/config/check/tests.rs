@@ -100,7 +100,7 @@ fn each_mistake_in_a_check_is_named_with_its_cure() {
         ("interval = \"1s\"", "pool.p.check.type is missing; it must be one of: tcp, http"),
         (
             "type = \"tcp\", path = \"/\"",
-            "a check of type \"tcp\" has no key `path`; remove it, or use one of: fall, fast_interval, interval, port",
+            "a check of type \"tcp\" has no key `path`; remove it, or use one of: confirm, damping, fall, fast_interval,",
         ),
         ("type = \"http\", pth = \"/\"", "a check of type \"http\" has no key `pth`; did you mean `path`?"),
         ("type = \"http\", verify = false", "a check of type \"http\" has no key `verify`"),
