@@ -15,7 +15,7 @@ mod service;
 mod settings;
 mod value;
 
-pub use access::{Access, AccessKey, AccessList};
+pub use access::{Access, AccessKey, AccessList, Admission};
 pub use bucket::{Bucket, Mac, RealId};
 pub use counter::Counter;
 pub use directory::{Name, RealInfo, RealState, ServiceInfo};
@@ -27,13 +27,14 @@ pub use settings::Settings;
 pub use value::Value;
 
 /// Changes whenever the meaning or layout of a map does. Maps of another version are never adopted.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// The names of the maps, as the kernel program declares them and as they are pinned.
 pub mod map {
     /// One [`Settings`](super::Settings): what every packet needs to know.
     pub const SETTINGS: &str = "SETTINGS";
-    /// [`ServiceSlot`](super::ServiceSlot)s: two halves of [`SERVICE_SLOTS`](super::limits::SERVICE_SLOTS) each.
+    /// [`ServiceSlot`](super::ServiceSlot)s: two halves of [`SERVICE_SLOTS`](super::limits::SERVICE_SLOTS) each, then those of
+    /// zones, by [`ServiceId::zone_slot`](super::ServiceId::zone_slot).
     pub const SERVICES: &str = "SERVICES";
     /// [`Bucket`](super::Bucket)s of all rings, ring behind ring.
     pub const BUCKETS: &str = "BUCKETS";
@@ -91,7 +92,9 @@ pub mod limits {
     pub const SERVICE_SLOTS: u32 = 1 << SERVICE_SLOT_BITS;
     /// The logarithm of [`SERVICE_SLOTS`].
     pub const SERVICE_SLOT_BITS: u32 = 14;
-    /// The most services that one director serves; a service of a range of ports counts once for each aligned block of it.
+    /// All slots: two halves, and one for each id that the clients of a zone can have.
+    pub const ALL_SLOTS: u32 = 2 * SERVICE_SLOTS + MAX_SERVICES + 1;
+    /// The most services that one director serves; clients who prefer a zone count as one more; a service of a range of ports counts once for each aligned block of it.
     pub const MAX_SERVICES: u32 = 512;
     /// Real servers that fit unless the config says otherwise.
     pub const DEFAULT_REALS: u32 = 4096;

@@ -19,7 +19,7 @@ use crate::abi::{
 };
 use crate::reason::Reason;
 use crate::wire::{Ethernet, Frame};
-pub use classify::find_block;
+pub use classify::{admit, find_block};
 use flow::{Flow, Part};
 use ipv4::Ipv4Flow;
 use ipv6::Ipv6Flow;
@@ -58,8 +58,16 @@ pub trait Tables {
     /// The time.
     fn now(&self) -> Tick;
 
-    /// What the longest prefix that matches says, as an [`Access`](crate::abi::Access); `None` if none does.
+    /// What the longest prefix that matches says, as an [`Admission`](crate::abi::Admission); `None` if none does.
     fn access(&self, list: AccessList, client: [u64; 2]) -> Option<u32>;
+
+    /// What [`admit`] says. The kernel has that as a function of its own.
+    fn admit(&self, list: AccessList, client: [u64; 2], slot: u32) -> Option<u32>
+    where
+        Self: Sized,
+    {
+        admit(list, client, slot, self)
+    }
 
     /// Whether this vip is answered under a lease, and the lease has run out.
     fn is_fenced(&self, vip: [u64; 2]) -> bool;
@@ -131,7 +139,7 @@ fn steer<F: Flow, P: Frame + ?Sized, T: Tables>(flow: &F, packet: &mut P, tables
     let own_mac = classify::addressed_to_us(packet, settings)?;
     classify::chosen_already(packet, matched.flags, settings)?;
     flow.judge(packet)?;
-    classify::let_in(flow, &matched, tables)?;
+    let matched = classify::let_in(flow, matched, tables)?;
     let Chosen { real, bucket } = select(flow, packet, &matched, tables)?;
     if let Part::First(id) = flow.part() {
         let key = &tables.settings().ok_or(Reason::NotConfigured)?.flow_key;

@@ -71,6 +71,8 @@ reasons! {
     Overheard, "overheard", Pass;
     /// For a service, and the real server chosen is this machine, or was chosen by another director.
     Local, "local", Pass;
+    /// For a service no real server of whose pool is usable, and that leaves its packets to this host then.
+    EmptyPassed, "empty-passed", Pass;
     /// For a service, from a client that its access list does not let in.
     AccessDenied, "access-denied", Drop;
     /// For a service, but too long for the interface that leads to its real server.

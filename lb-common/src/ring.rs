@@ -3,7 +3,8 @@
 //!
 //! *Base*: weighted Maglev (Eisenbud and others, NSDI 2016, section 3.4) over all configured members, whatever their
 //! health. *Fallback*: a bucket whose base owner is not usable goes to the best usable member by weighted rendezvous
-//! hashing. So a member that goes takes only its own buckets along, and gets exactly those back.
+//! hashing. So a member that goes takes only its own buckets along, and gets exactly those back. A member that takes only a
+//! [`Part`] of its new flows is treated likewise, bucket by bucket.
 
 use crate::hash::mix;
 
@@ -35,6 +36,11 @@ impl Member {
         self.key
     }
 
+    /// As given.
+    pub const fn weight(&self) -> u32 {
+        self.weight
+    }
+
     /// Uniform over `u64` for each (member, bucket).
     const fn draw(&self, bucket: u32) -> u64 {
         mix(self.key ^ mix(bucket as u64))
@@ -43,6 +49,46 @@ impl Member {
     /// Uniform over (0, 1), the upper 53 bits of the draw.
     const fn uniform(&self, bucket: u32) -> f64 {
         ((self.draw(bucket) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+    }
+
+    /// Whether the bucket is in this part of those that are its own. Another draw than that of the rendezvous.
+    const fn takes(&self, bucket: u32, part: Part) -> bool {
+        part.0 == Part::ALL.0 || ((mix(self.key ^ mix(bucket as u64 | 1 << 32)) >> 48) as u32) < part.0
+    }
+}
+
+/// The part of a member's buckets that new flows find it in.
+///
+/// Which those are is a fixed draw for each (member, bucket), so a larger part has all of a smaller one, on every director.
+/// The others go to whoever is chosen by rendezvous hashing, in which it stands with its weight times its part: so in the end
+/// the members share the flows in proportion to weight times part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part(u32);
+
+impl Part {
+    /// It takes no new flows.
+    pub const NONE: Self = Self(0);
+    /// It takes all that are its own.
+    pub const ALL: Self = Self(1 << 16);
+
+    /// So many of so many, as near as it gets, but not nothing unless `number` is 0; all if there are no more.
+    pub const fn of(number: u32, whole: u32) -> Self {
+        if number >= whole {
+            return if number == 0 { Self::NONE } else { Self::ALL };
+        }
+        let part = ((number as u64) << 16) / whole as u64;
+        if part == 0 && number > 0 { Self(1) } else { Self(part as u32) }
+    }
+
+    /// This part of that part; not nothing unless one of them is.
+    #[must_use]
+    pub const fn times(self, other: Self) -> Self {
+        let product = (self.0 as u64 * other.0 as u64) >> 16;
+        if product == 0 && self.0 > 0 && other.0 > 0 { Self(1) } else { Self(product as u32) }
+    }
+
+    const fn fraction(self) -> f64 {
+        self.0 as f64 / Self::ALL.0 as f64
     }
 }
 
@@ -155,36 +201,48 @@ pub fn base(members: &[Member], turns: &mut [Turn], ring: &mut [u16]) {
     }
 }
 
-/// The owner of each bucket now: its base owner if `usable` says so, else the best usable member by weighted rendezvous
-/// hashing, else [`NOBODY`].
+/// The owner of each bucket now: its base owner if the bucket is in the part that it takes, else the best member by weighted
+/// rendezvous hashing that takes any, else [`NOBODY`]. `members` are those that the base was made of, in the same order; their
+/// weights, those of the rendezvous, may be others.
 ///
 /// # Panics
-/// If `ring` is shorter than `base`, or `usable` than `members`.
-pub fn owners(members: &[Member], base: &[u16], usable: &[bool], ring: &mut [u16]) {
-    let equal = members.iter().all(|member| member.weight == members[0].weight);
+/// If `ring` is shorter than `base`, or `parts` than `members`.
+pub fn owners(members: &[Member], base: &[u16], parts: &[Part], ring: &mut [u16]) {
+    let equal = are_equal(members, parts);
     for (bucket, &owner) in base.iter().enumerate() {
-        let keeps = owner != NOBODY && usable[owner as usize];
-        ring[bucket] = if keeps { owner } else { fallback(members, usable, bucket as u32, equal) };
+        let keeps = owner != NOBODY && members[owner as usize].takes(bucket as u32, parts[owner as usize]);
+        ring[bucket] = if keeps { owner } else { fallback(members, parts, bucket as u32, equal) };
     }
+}
+
+/// The members that take new flows at all, each with its index and part.
+fn candidates<'a>(members: &'a [Member], parts: &'a [Part]) -> impl Iterator<Item = (usize, &'a Member, Part)> {
+    let takes = |(_, member, part): &(usize, &Member, Part)| *part != Part::NONE && member.weight > 0;
+    members.iter().enumerate().map(|(index, member)| (index, member, parts[index])).filter(takes)
+}
+
+fn are_equal(members: &[Member], parts: &[Part]) -> bool {
+    let mut all = candidates(members, parts).map(|(_, member, part)| (member.weight, part));
+    let first = all.next();
+    all.all(|other| Some(other) == first)
 }
 
 /// Rendezvous hashing with weights: the member with the least -ln(u)/weight, u uniform in (0, 1), wins with a probability
 /// proportional to its weight (Schindelhauer and Schomaker, SPAA 2005). Among equal weights that is the largest u. The
 /// logarithm is `libm`'s, which gives the same bits on every machine.
-fn fallback(members: &[Member], usable: &[bool], bucket: u32, equal: bool) -> u16 {
-    let candidates = members.iter().enumerate().filter(|(index, member)| usable[*index] && member.weight > 0);
+fn fallback(members: &[Member], parts: &[Part], bucket: u32, equal: bool) -> u16 {
     let best = if equal {
-        candidates.max_by_key(|(_, member)| member.draw(bucket)).map(|(index, _)| index)
+        candidates(members, parts).max_by_key(|(_, member, _)| member.draw(bucket)).map(|(index, ..)| index)
     } else {
-        least_score(candidates, bucket)
+        least_score(members, parts, bucket)
     };
     best.map_or(NOBODY, |index| index as u16)
 }
 
-fn least_score<'a>(candidates: impl Iterator<Item = (usize, &'a Member)>, bucket: u32) -> Option<usize> {
+fn least_score(members: &[Member], parts: &[Part], bucket: u32) -> Option<usize> {
     let (mut best, mut least) = (None, f64::INFINITY);
-    for (index, member) in candidates {
-        let (uniform, weight) = (member.uniform(bucket), f64::from(member.weight));
+    for (index, member, part) in candidates(members, parts) {
+        let (uniform, weight) = (member.uniform(bucket), f64::from(member.weight) * part.fraction());
         // 1-u is less than -ln(u), and far cheaper: of a thousand members it spares all but a few the logarithm.
         if (1.0 - uniform) / weight > least {
             continue;
@@ -220,9 +278,17 @@ mod tests {
         ring
     }
 
+    fn all_or_none(usable: &[bool]) -> Vec<Part> {
+        usable.iter().map(|usable| if *usable { Part::ALL } else { Part::NONE }).collect()
+    }
+
     fn owners_of(members: &[Member], base: &[u16], usable: &[bool]) -> Vec<u16> {
+        owners_by(members, base, &all_or_none(usable))
+    }
+
+    fn owners_by(members: &[Member], base: &[u16], parts: &[Part]) -> Vec<u16> {
         let mut ring = vec![0; base.len()];
-        owners(members, base, usable, &mut ring);
+        owners(members, base, parts, &mut ring);
         ring
     }
 
@@ -288,6 +354,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn members_share_a_ring_in_proportion_to_weight_times_part() {
+        let members = members(&[4, 4, 4, 4]);
+        let base = base_of(&members, 65_537);
+        let parts = [Part::ALL, Part::of(1, 2), Part::of(1, 4), Part::NONE];
+        let mut counts = [0u32; 4];
+        owners_by(&members, &base, &parts).iter().for_each(|owner| counts[*owner as usize] += 1);
+        for (count, part) in counts.into_iter().zip(parts) {
+            let fair = 65_537.0 * part.fraction() / 1.75;
+            assert!((f64::from(count) - fair).abs() < 0.02 * 65_537.0, "{counts:?}, not {fair}");
+        }
+        let alone = owners_by(&members, &base, &[Part::NONE, Part::of(1, 1000), Part::NONE, Part::NONE]);
+        assert!(alone.iter().all(|owner| *owner == 1), "the only one that takes any takes all");
+    }
+
+    #[test]
+    fn a_part_is_nothing_only_if_it_is_meant_to_be() {
+        assert_eq!((Part::of(0, 0), Part::of(0, 5), Part::of(5, 5), Part::of(9, 5)), (Part::NONE, Part::NONE, Part::ALL, Part::ALL));
+        let least = Part::of(1, u32::MAX);
+        assert!(least > Part::NONE && least.times(least) > Part::NONE);
+        assert_eq!(Part::of(1, 2).times(Part::of(1, 2)), Part::of(1, 4));
+        assert_eq!((Part::ALL.times(Part::of(2, 7)), Part::NONE.times(Part::ALL)), (Part::of(2, 7), Part::NONE));
+    }
+
     /// The same without a shortcut.
     fn plain_fallback(members: &[Member], usable: &[bool], bucket: u32) -> u16 {
         let score = |member: &Member| -libm::log(member.uniform(bucket)) / f64::from(member.weight);
@@ -341,7 +431,23 @@ mod tests {
             let members = members(&weights);
             for bucket in (0..50).map(|step| buckets.wrapping_add(step)) {
                 let expected = plain_fallback(&members, &usable, bucket);
-                prop_assert_eq!(fallback(&members, &usable, bucket, false), expected);
+                prop_assert_eq!(fallback(&members, &all_or_none(&usable), bucket, false), expected);
+            }
+        }
+
+        #[test]
+        fn a_smaller_part_takes_nothing_that_a_larger_one_did_not(
+            (weights, _) in pools(), member in any::<prop::sample::Index>(), low in 0u32..=1000, more in 0u32..=1000,
+        ) {
+            let members = members(&weights);
+            let base = base_of(&members, 1009);
+            let member = member.index(members.len());
+            let mut parts = vec![Part::ALL; members.len()];
+            parts[member] = Part::of(low, 1000);
+            let fewer = owners_by(&members, &base, &parts);
+            parts[member] = Part::of((low + more).min(1000), 1000);
+            for ((&many, &few), &base) in owners_by(&members, &base, &parts).iter().zip(&fewer).zip(&base) {
+                prop_assert!(few == many || many as usize == member && base as usize == member);
             }
         }
 

@@ -10,7 +10,7 @@ use lb_common::abi::{
     AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinSet, RealId, RealInfo, RealSlot, Room, ServiceId,
     ServiceInfo, ServiceKey, ServiceSlot, Settings, Tick, WAYS, limits,
 };
-use lb_common::datapath::{Stage, Tables, Tracked, find_block, track};
+use lb_common::datapath::{Stage, Tables, Tracked, admit, find_block, track};
 use lb_common::reason::Reason;
 
 const SHARED: usize = BPF_F_MMAPABLE as usize;
@@ -20,7 +20,7 @@ const REALS_AND_ZERO: usize = limits::DEFAULT_REALS as usize + 1;
 #[btf_map]
 static SETTINGS: Array<Settings, 1, SHARED> = Array::new();
 #[btf_map]
-static SERVICES: Array<ServiceSlot, { 2 * limits::SERVICE_SLOTS as usize }, SHARED> = Array::new();
+static SERVICES: Array<ServiceSlot, { limits::ALL_SLOTS as usize }, SHARED> = Array::new();
 #[btf_map]
 static BUCKETS: Array<Bucket, { limits::DEFAULT_RING_BUCKETS as usize }, SHARED> = Array::new();
 #[btf_map]
@@ -102,10 +102,12 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn access(&self, list: AccessList, client: [u64; 2]) -> Option<u32> {
-        match look_up_access(list.0, client[0], client[1]) {
-            0 => None,
-            access => Some(access),
-        }
+        ACCESS.get(&Key::new(AccessKey::BITS, AccessKey::new(list, client))).copied()
+    }
+
+    #[inline(always)]
+    fn admit(&self, list: AccessList, client: [u64; 2], slot: u32) -> Option<u32> {
+        Some(admit_client(list.0, client[0], client[1], slot)).filter(|slot| *slot != u32::MAX)
     }
 
     #[inline(always)]
@@ -172,9 +174,8 @@ extern "C" fn find_port_block(vip_0: u64, vip_1: u64, tail: u32) -> u32 {
 /// This one for its key, which is better kept off the stack of the packets that need it not.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn look_up_access(list: u32, client_0: u64, client_1: u64) -> u32 {
-    let key = AccessKey::new(AccessList(list), [client_0, client_1]);
-    ACCESS.get(&Key::new(AccessKey::BITS, key)).copied().unwrap_or(0)
+extern "C" fn admit_client(list: u32, client_0: u64, client_1: u64, slot: u32) -> u32 {
+    admit(AccessList(list), [client_0, client_1], slot, &KernelTables).unwrap_or(u32::MAX)
 }
 
 #[inline(never)]

@@ -5,6 +5,7 @@
 mod check;
 mod confirm;
 mod hooks;
+mod locality;
 mod problem;
 mod raw;
 mod service;
@@ -23,8 +24,8 @@ use lb_common::abi::limits::{
 
 pub(crate) use check::rcode_name;
 pub use check::{
-    Account, Agent, Check, CheckKind, Confirm, Dns, Http, Jitter, Login, Method, Mysql, MysqlRole, Pattern, Redis, RedisRole, Script,
-    Secret, StatusCodes, Tls, Udp,
+    Account, Agent, Check, CheckKind, Confirm, Dns, Http, Jitter, Login, Method, Mysql, MysqlRole, Pattern, Redis,
+    RedisRole, Script, Secret, StatusCodes, Tls, Udp,
 };
 pub use hooks::Hooks;
 pub use problem::{ConfigErrors, Problem};

@@ -19,7 +19,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 
-use lb_common::abi::{Access, AccessKey, RealId, ServiceId};
+use lb_common::abi::{AccessKey, Admission, RealId, ServiceId};
 
 pub use attach::{Attached, Mode};
 pub use dump::{Dump, DumpError, PinsDump, RealDump, ServiceDump};
@@ -69,7 +69,7 @@ pub struct AccessPrefix {
 }
 
 /// All access lists.
-pub type AccessLists = BTreeMap<AccessPrefix, Access>;
+pub type AccessLists = BTreeMap<AccessPrefix, Admission>;
 
 /// The maps of one loaded program, or their twin.
 pub trait Maps {
@@ -93,7 +93,7 @@ pub trait Maps {
     ///
     /// # Errors
     /// The kernel's, above all that the map is full.
-    fn set_access(&mut self, prefix: AccessPrefix, access: Option<Access>) -> io::Result<()>;
+    fn set_access(&mut self, prefix: AccessPrefix, access: Option<Admission>) -> io::Result<()>;
 
     /// Has a vip answered only under the lease of this index, or under none.
     ///

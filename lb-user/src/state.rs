@@ -7,23 +7,28 @@
 //! What is applied is read from the maps themselves; nothing here remembers it.
 
 mod access;
+mod bearing;
+mod crew;
 mod desired;
 mod directory;
 mod history;
 mod places;
 mod plan;
+mod rings;
 mod sweep;
 mod words;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use lb_common::abi::{Family, Mac, RealState};
+use lb_common::abi::{Family, Mac};
 
-pub use desired::{Desired, DesiredError, RingCache, Wish};
+pub use bearing::{Bearing, Facts, Flows, Reach, Turn, bearing};
+pub use desired::{Desired, DesiredError, Wish};
 pub use directory::Directory;
 pub use history::{Holds, Moment};
 pub use plan::{Plan, Step, Summary, plan};
+pub use rings::RingCache;
 pub use sweep::{RingChanges, Sweep, sweep};
 pub use words::{read_value, values};
 
@@ -146,6 +151,24 @@ pub enum Path {
 }
 
 impl Health {
+    /// As the directory has it.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Unchecked => 0,
+            Self::Up => 1,
+            Self::Down => 2,
+        }
+    }
+
+    /// From that number; what a later version may have written is no verdict.
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Up,
+            2 => Self::Down,
+            _ => Self::Unchecked,
+        }
+    }
+
     /// As logs name it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -167,15 +190,14 @@ impl View {
         self.health.entry(pool.to_owned()).or_default().insert(address, health);
     }
 
-    /// How a real server stands.
-    pub fn real_state(&self, pool: &str, address: IpAddr) -> RealState {
-        let reachable = self.macs.contains_key(&address) || self.is_here(address);
-        match (self.health_of(pool, address), reachable) {
-            (Health::Down, _) => RealState::Down,
-            (_, false) => RealState::Unresolved,
-            (Health::Unchecked, true) => RealState::Unchecked,
-            (Health::Up, true) => RealState::Up,
-        }
+    /// What the operator wants of a real server.
+    pub fn order_of(&self, pool: &str, address: IpAddr) -> Order {
+        self.orders.get(pool).and_then(|pool| pool.get(&address)).copied().unwrap_or_default()
+    }
+
+    /// What a real server's check wants of it.
+    pub fn asked_of(&self, pool: &str, address: IpAddr) -> Asked {
+        self.asked.get(pool).and_then(|pool| pool.get(&address)).copied().unwrap_or_default()
     }
 
     /// Whether this machine has the address.

@@ -60,6 +60,8 @@ impl Bucket {
     pub const UNWRITTEN: Self = Self(0);
     /// Written, and no real server of the pool can serve.
     pub const EMPTY: Self = Self(1);
+    /// The same, and its packets are left to this host's own stack.
+    pub const PASSED: Self = Self(2);
     /// Flows may be elsewhere than the owner says: look at the pins first.
     pub const TRACKED: u64 = 1 << 63;
     /// The way to the owner is not simply back out: look at its [`Exit`](super::Exit).
@@ -107,7 +109,7 @@ impl Bucket {
         self.mac_word() == 0
     }
 
-    /// The owner; `None` for [`EMPTY`](Self::EMPTY) and [`UNWRITTEN`](Self::UNWRITTEN).
+    /// The owner; `None` for [`EMPTY`](Self::EMPTY), [`PASSED`](Self::PASSED) and [`UNWRITTEN`](Self::UNWRITTEN).
     #[inline(always)]
     pub const fn real(self) -> Option<RealId> {
         RealId::new(((self.0 >> MAC_BITS) & REAL_MASK) as u16)
@@ -153,6 +155,7 @@ mod tests {
     #[test]
     fn empty_and_unwritten_have_no_owner_and_differ() {
         assert_eq!(Bucket::EMPTY.tracked().real(), None);
+        assert_eq!(Bucket::PASSED.tracked().real(), None);
         assert_eq!(Bucket::UNWRITTEN.real(), None);
         assert_ne!(Bucket::EMPTY, Bucket::UNWRITTEN);
     }

@@ -8,6 +8,9 @@ use super::limits::NAME_BYTES;
 pub struct Name(pub [u8; NAME_BYTES]);
 
 impl Name {
+    /// No name.
+    pub const EMPTY: Self = Self([0; NAME_BYTES]);
+
     /// Keeps the first [`NAME_BYTES`] bytes at most.
     pub fn new(name: &str) -> Self {
         let mut end = name.len().min(NAME_BYTES);
@@ -44,8 +47,15 @@ pub enum RealState {
     Down = 3,
     /// Does not serve; its MAC is not known yet.
     Unresolved = 4,
-    /// Gone from the config; keeps the flows it has until they end.
+    /// Keeps the flows it has and gets no others: it is gone from the config, or weighs nothing, or its check or the operator
+    /// wants it so.
     Draining = 5,
+    /// The operator has taken it out, flows and all.
+    Maintenance = 6,
+    /// Could serve, but those of lower tiers are enough; keeps the flows it has.
+    Standby = 7,
+    /// Serves, but takes only a part of the new flows that are its own for now.
+    Warming = 8,
 }
 
 impl RealState {
@@ -57,6 +67,9 @@ impl RealState {
             3 => Some(Self::Down),
             4 => Some(Self::Unresolved),
             5 => Some(Self::Draining),
+            6 => Some(Self::Maintenance),
+            7 => Some(Self::Standby),
+            8 => Some(Self::Warming),
             _ => None,
         }
     }
@@ -69,12 +82,15 @@ impl RealState {
             Self::Down => "down",
             Self::Unresolved => "unresolved",
             Self::Draining => "draining",
+            Self::Maintenance => "maintenance",
+            Self::Standby => "standby",
+            Self::Warming => "warming",
         }
     }
 
     /// Whether new flows may go to a real server in this state.
     pub const fn is_usable(self) -> bool {
-        matches!(self, Self::Unchecked | Self::Up)
+        matches!(self, Self::Unchecked | Self::Up | Self::Warming)
     }
 }
 
@@ -108,9 +124,11 @@ pub struct ServiceInfo {
     pub name: Name,
     /// Its pool's name in the config.
     pub pool: Name,
+    /// The zone that its clients prefer; empty: none, or none that the service knows of.
+    pub zone: Name,
 }
 
-const _: () = assert!(size_of::<ServiceInfo>() == 64 + 2 * NAME_BYTES);
+const _: () = assert!(size_of::<ServiceInfo>() == 64 + 3 * NAME_BYTES);
 
 /// What a [`RealId`](super::RealId) stands for: a real server of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,14 +138,16 @@ pub struct RealInfo {
     pub used: u64,
     /// The address, network byte order; IPv4 in the first four bytes.
     pub address: [u8; 16],
-    /// The configured weight.
+    /// The weight that counts: what the operator has set, else its check, else the config.
     pub weight: u32,
     /// [`Family`](super::Family) as its number.
     pub family: u8,
     /// [`RealState`] as its number.
     pub state: u8,
+    /// The last verdict of its check that was believed: 0 none, 1 up, 2 down.
+    pub health: u8,
     /// Zero.
-    pub reserved: u16,
+    pub reserved: u8,
     /// The last MAC known, as [`Mac::to_word`](super::Mac::to_word); 0 if none ever was.
     pub mac: u64,
     /// The real server's name in the config, else its address.

@@ -1,6 +1,6 @@
 //! The service table: a perfect hash of (vip, port, protocol), one array access a packet.
 
-use super::limits::{MAX_SERVICES, SERVICE_SLOT_BITS};
+use super::limits::{MAX_SERVICES, SERVICE_SLOT_BITS, SERVICE_SLOTS};
 
 /// Names a service in the counters and the directory: 1 to [`MAX_SERVICES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +23,12 @@ impl ServiceId {
     #[inline(always)]
     pub const fn number(self) -> u16 {
         self.0
+    }
+
+    /// Where its slot is, behind both halves, if it is that of clients who prefer a zone.
+    #[inline(always)]
+    pub const fn zone_slot(self) -> u32 {
+        2 * SERVICE_SLOTS + self.index()
     }
 }
 
@@ -203,9 +209,9 @@ pub struct ServiceFlags(pub u64);
 impl ServiceFlags {
     /// Affinity by source.
     pub const BY_SOURCE: Self = Self(1 << 48);
-    /// It has an access list: the first of its two.
+    /// It has an access list, or clients who prefer a zone: the first of its two lists.
     pub const ACCESS: Self = Self(1 << 49);
-    /// The second of its two, rather.
+    /// The second of its two lists, rather.
     pub const SECOND_LIST: Self = Self(1 << 50);
     /// This machine is one of its real servers, so a frame from another director stays here.
     pub const LOCAL: Self = Self(1 << 51);

@@ -145,18 +145,19 @@ impl Value for ServiceInfo {
 
     fn to_words(&self) -> Self::Words {
         let Self { used, vip, port, protocol, family, last_port, reserved, .. } = self;
-        let Self { ring, signature, old_ring, old_until, name, pool, .. } = self;
+        let Self { ring, signature, old_ring, old_until, name, pool, zone, .. } = self;
         let low = u64::from(*port) | u64::from(*protocol) << 16 | u64::from(*family) << 24;
         let numbers = low | u64::from(*last_port) << 32 | u64::from(*reserved) << 48;
         let rings = [numbers, *ring, *signature, *old_ring, *old_until];
-        lay(&[&[*used], &address_words(vip), &rings, &name_words(name), &name_words(pool)])
+        let [name, pool, zone] = [name, pool, zone].map(name_words);
+        lay(&[&[*used], &address_words(vip), &rings, &name, &pool, &zone])
     }
 
     fn from_words(words: &Self::Words) -> Self {
         let mut words = Words(words);
         let ([used], vip) = (words.take(), words.address());
         let [numbers, ring, signature, old_ring, old_until] = words.take();
-        let (name, pool) = (words.name(), words.name());
+        let (name, pool, zone) = (words.name(), words.name(), words.name());
         let [port, protocol_family, last_port, reserved] = u16s(numbers);
         let [protocol, family] = protocol_family.to_le_bytes();
         Self {
@@ -173,6 +174,7 @@ impl Value for ServiceInfo {
             old_until,
             name,
             pool,
+            zone,
         }
     }
 }
@@ -182,8 +184,8 @@ impl Value for RealInfo {
     const ZEROS: Self::Words = [0; REAL_WORDS];
 
     fn to_words(&self) -> Self::Words {
-        let Self { used, address, weight, family, state, reserved, mac, name, pool } = self;
-        let high = u64::from(*family) | u64::from(*state) << 8 | u64::from(*reserved) << 16;
+        let Self { used, address, weight, family, state, health, reserved, mac, name, pool } = self;
+        let high = u64::from(u32::from_le_bytes([*family, *state, *health, *reserved]));
         let numbers = [u64::from(*weight) | high << 32, *mac];
         lay(&[&[*used], &address_words(address), &numbers, &name_words(name), &name_words(pool)])
     }
@@ -193,9 +195,8 @@ impl Value for RealInfo {
         let ([used], address) = (words.take(), words.address());
         let [numbers, mac] = words.take();
         let (name, pool) = (words.name(), words.name());
-        let [_, _, family_state, reserved] = u16s(numbers);
-        let [family, state] = family_state.to_le_bytes();
-        Self { used, address, weight: numbers as u32, family, state, reserved, mac, name, pool }
+        let [family, state, health, reserved] = ((numbers >> 32) as u32).to_le_bytes();
+        Self { used, address, weight: numbers as u32, family, state, health, reserved, mac, name, pool }
     }
 }
 
@@ -254,8 +255,9 @@ mod tests {
             old_until,
             name,
             pool,
+            zone: Name::new("hz1"),
         });
-        let (weight, state, reserved, mac) = (0x0102_0304, 3, 0x0506, 0xffee);
-        check(RealInfo { used: 1, address, weight, family, state, reserved, mac, name, pool });
+        let (weight, state, health, reserved, mac) = (0x0102_0304, 3, 5, 6, 0xffee);
+        check(RealInfo { used: 1, address, weight, family, state, health, reserved, mac, name, pool });
     }
 }

@@ -3,7 +3,7 @@
 use super::Tables;
 use super::flow::Flow;
 use crate::abi::limits::SERVICE_SLOTS;
-use crate::abi::{Access, AccessList, RingRange, ServiceFlags, ServiceId, ServiceKey, ServiceSlot, Settings, VERSION};
+use crate::abi::{AccessList, Admission, RingRange, ServiceFlags, ServiceId, ServiceKey, ServiceSlot, Settings, VERSION};
 use crate::reason::Reason;
 use crate::wire::{Ethernet, Frame};
 
@@ -85,18 +85,26 @@ pub fn chosen_already<P: Frame + ?Sized>(frame: &P, flags: ServiceFlags, setting
     if source != 0 && settings.peer_macs.contains(&source) { Err(Reason::Local) } else { Ok(()) }
 }
 
-/// Asks the service's access list, if it has one.
+/// Asks the service's access list, if it has one. Clients who prefer a zone have another service from here on.
 #[inline(always)]
-pub fn let_in<F: Flow, T: Tables>(flow: &F, matched: &Matched, tables: &T) -> Result<(), Reason> {
-    if !matched.flags.has(ServiceFlags::ACCESS) {
-        return Ok(());
+pub fn let_in<F: Flow, T: Tables>(flow: &F, asked: Matched, tables: &T) -> Result<Matched, Reason> {
+    if !asked.flags.has(ServiceFlags::ACCESS) {
+        return Ok(asked);
     }
-    let list = AccessList::new(matched.service, matched.flags.has(ServiceFlags::SECOND_LIST));
-    match tables.access(list, flow.client()) {
-        Some(value) if Access::denies(value) => Err(Reason::AccessDenied),
-        // A list always has an entry for the rest; what is missing is a defect of ours, and no reason to drop.
-        _ => Ok(()),
+    let list = AccessList::new(asked.service, asked.flags.has(ServiceFlags::SECOND_LIST));
+    let slot = tables.admit(list, flow.client(), asked.slot).ok_or(Reason::AccessDenied)?;
+    matched(slot, tables.slot(slot).ok_or(Reason::NoService)?)
+}
+
+/// The slot of the service that a client has who is looked up for the one in `slot`; `None` if it is not let in.
+#[inline(always)]
+pub fn admit<T: Tables>(list: AccessList, client: [u64; 2], slot: u32, tables: &T) -> Option<u32> {
+    // Who is in no list is served, and prefers no zone.
+    let Some(admission) = tables.access(list, client).map(Admission::from_word) else { return Some(slot) };
+    if admission.denies() {
+        return None;
     }
+    Some(admission.zone().map_or(slot, ServiceId::zone_slot))
 }
 
 const MAC_MASK: u64 = (1 << 48) - 1;

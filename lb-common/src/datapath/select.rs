@@ -43,8 +43,19 @@ pub fn select<F: Flow, P: Cursor + ?Sized, T: Tables>(
     }
     match bucket.real() {
         Some(real) => Ok(Chosen { real, bucket }),
-        None if bucket.mac_word() == Bucket::EMPTY.mac_word() => Err(Reason::NoUsableReal),
-        None => Err(Reason::UnwrittenBucket),
+        None => Err(nobody(bucket)),
+    }
+}
+
+/// Why a bucket has no owner.
+#[inline(always)]
+fn nobody(bucket: Bucket) -> Reason {
+    if bucket.mac_word() == Bucket::EMPTY.mac_word() {
+        Reason::NoUsableReal
+    } else if bucket.mac_word() == Bucket::PASSED.mac_word() {
+        Reason::EmptyPassed
+    } else {
+        Reason::UnwrittenBucket
     }
 }
 

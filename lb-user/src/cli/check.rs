@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use lb_common::abi::limits::{FRAGMENTS, LEASES, MAX_VIPS, SERVICE_SLOTS};
+use lb_common::abi::limits::{ALL_SLOTS, FRAGMENTS, LEASES, MAX_VIPS};
 use lb_common::abi::{
     AccessKey, Bucket, Counter, FragmentOwner, Pin, RealInfo, RealSlot, ServiceInfo, ServiceSlot, Settings,
 };
@@ -117,7 +117,7 @@ fn memory(limits: &Limits, cpus: u64) -> Vec<Memory> {
     let (services, reals) = (limits.services + 1, limits.reals + 1);
     vec![
         part("settings", 1, size(size_of::<Settings>())),
-        part("service slots", 2 * SERVICE_SLOTS, size(size_of::<ServiceSlot>())),
+        part("service slots", ALL_SLOTS, size(size_of::<ServiceSlot>())),
         part("buckets", limits.ring_buckets, size(size_of::<Bucket>())),
         part("services", services, size(size_of::<ServiceInfo>()) + cpus * size(size_of::<Counter>())),
         part("pins", limits.pins, size(size_of::<Pin>())),

@@ -1,6 +1,6 @@
 //! `[[service]]`: what is offered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
@@ -58,6 +58,17 @@ impl Service {
             access: None,
             locality: BTreeMap::new(),
         }
+    }
+
+    /// The zones that some of its clients prefer.
+    pub fn zones(&self) -> BTreeSet<&str> {
+        self.locality.values().map(String::as_str).collect()
+    }
+
+    /// The prefixes of its access list, which says too who prefers which zone.
+    pub fn prefixes(&self) -> BTreeSet<IpNet> {
+        let rules = self.access.iter().flat_map(|access| access.rules.keys());
+        rules.chain(self.locality.keys()).copied().collect()
     }
 
     /// The port, if it is one.

@@ -1,6 +1,6 @@
 //! From what was written to what makes sense. All that is wrong is said at once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,9 @@ use toml::Spanned;
 use super::problem::Report;
 use super::service::{Located, services};
 use super::values::{address, duration_within, name, number};
-use super::{Config, Director, Limits, OnEmpty, PIN_DIR, Pool, Real, Service, XdpMode, check, confirm, hooks, raw};
+use super::{
+    Config, Director, Limits, OnEmpty, PIN_DIR, Pool, Real, Service, XdpMode, check, confirm, hooks, locality, raw,
+};
 
 /// IFNAMSIZ less the zero at the end.
 const INTERFACE_NAME: usize = 15;
@@ -30,6 +32,7 @@ pub fn validate(report: &mut Report<'_>, file: &raw::File) -> Option<Config> {
     let services = services(report, file);
     let pools: Vec<_> =
         file.pool.iter().enumerate().map(|(i, (name, raw))| pool(report, i, name, raw, &services)).collect();
+    locality::check(report, file, &pools);
     within_limits(report, file, &limits, &pools, &services);
     confirm::needs_peers(report, file, &director);
     let hooks = file.hooks.as_ref().map(|raw| hooks::hooks(report, raw.get_ref()));
@@ -249,6 +252,12 @@ fn reals(report: &mut Report<'_>, pool: &str, raws: &[Spanned<raw::Real>], users
     reals
 }
 
+/// The ring of its pool, and one for each zone: by the pool's index.
+fn rings_of(service: &Service) -> impl Iterator<Item = (usize, Option<&str>)> {
+    let zones = service.zones().into_iter().map(Some);
+    std::iter::once(None).chain(zones).map(|zone| (service.pool, zone))
+}
+
 fn within_limits(
     report: &mut Report<'_>,
     file: &raw::File,
@@ -256,17 +265,21 @@ fn within_limits(
     pools: &[Pool],
     services: &[Located<Service>],
 ) {
-    let used: BTreeMap<usize, &Pool> =
-        services.iter().filter_map(|(_, service)| Some((service.pool, pools.get(service.pool)?))).collect();
-    let slots: u64 = services.iter().map(|(_, service)| service.ports.blocks().count() as u64).sum();
+    let all = || services.iter().map(|(_, service)| service);
+    let rings: BTreeSet<(usize, Option<&str>)> = all().flat_map(rings_of).collect();
+    let buckets = rings.iter().filter_map(|(pool, _)| Some(u64::from(pools.get(*pool)?.ring_size))).sum();
+    let slots: u64 = all().map(|service| (service.ports.blocks().count() + service.zones().len()) as u64).sum();
     // While one list replaces another both are there.
-    let prefixes = services.iter().filter_map(|(_, service)| service.access.as_ref());
-    let prefixes: u64 = prefixes.map(|access| 2 * access.rules.len() as u64).sum();
+    let prefixes: u64 = all().map(|service| 2 * service.prefixes().len() as u64).sum();
     let counts = [
-        ("services (a range of ports counts once for each aligned block in it)", slots, limits.services),
+        (
+            "services (a range of ports counts once for each aligned block in it, and each zone of `locality` once)",
+            slots,
+            limits.services,
+        ),
         ("access prefixes (counted twice, so that a list can replace another)", prefixes, limits.access_prefixes),
         ("real servers", pools.iter().map(|pool| pool.reals.len() as u64).sum(), limits.reals),
-        ("ring buckets", used.values().map(|pool| u64::from(pool.ring_size)).sum(), limits.ring_buckets),
+        ("ring buckets", buckets, limits.ring_buckets),
     ];
     let keys = ["services", "access_prefixes", "reals", "ring_buckets"];
     for ((what, count, limit), key) in counts.into_iter().zip(keys) {

@@ -94,7 +94,9 @@ impl Daemon {
             Event::Disputed { pool, address, reason } => {
                 if let Some(real) = checked_real(&self.config, &pool, address) {
                     let name = &real.name;
-                    warn!("{pool}/{name} is disputed: another director says that it is up, so it stays; here: {reason}");
+                    warn!(
+                        "{pool}/{name} is disputed: another director says that it is up, so it stays; here: {reason}"
+                    );
                 }
                 false
             }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 
-use lb_common::abi::{Mac, RealInfo, RealState, Settings};
+use lb_common::abi::{Mac, Settings};
 use tracing::{info, warn};
 
 use crate::config::{Config, Real};
@@ -28,7 +28,8 @@ impl World {
         let mut view = View { hash_seed: hash_seed(config, &settings), ..View::default() };
         for info in directory.reals.values() {
             let Some(address) = address(info.address, info.family) else { continue };
-            if let Some(health) = health_of(info) {
+            let health = Health::from_number(info.health);
+            if health != Health::Unchecked {
                 view.set_health(info.pool.as_str(), address, health);
             }
             if info.mac != 0 {
@@ -95,12 +96,4 @@ fn hash_seed(config: &Config, current: &Settings) -> u64 {
         "director.hash_seed is not set; using {seed:016x}. Set it, the same on all directors, so that a vip can move"
     );
     seed
-}
-
-fn health_of(info: &RealInfo) -> Option<Health> {
-    match RealState::new(info.state)? {
-        RealState::Up => Some(Health::Up),
-        RealState::Down => Some(Health::Down),
-        RealState::Unchecked | RealState::Unresolved | RealState::Draining => None,
-    }
 }

@@ -1,5 +1,6 @@
 //! The pinned maps as a person would want to read them. Needs no daemon.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
@@ -46,7 +47,7 @@ pub struct PinsDump {
 pub struct ServiceDump {
     /// Its id.
     pub id: ServiceId,
-    /// Its name.
+    /// Its name; `name@zone` for its clients who prefer a zone.
     pub name: String,
     /// Its pool's name.
     pub pool: String,
@@ -60,6 +61,8 @@ pub struct ServiceDump {
     pub ring_size: u32,
     /// Buckets whose flows may be elsewhere, so that packets look at the pins.
     pub marked: u32,
+    /// How many buckets of the ring are each real server's, of those that have any.
+    pub owned: BTreeMap<RealId, u32>,
     /// Since it was first configured.
     pub counter: Counter,
 }
@@ -75,14 +78,12 @@ pub struct RealDump {
     pub name: String,
     /// Its address.
     pub address: IpAddr,
-    /// Its weight in the config.
+    /// The weight that counts: what the operator has set, else its check, else the config.
     pub weight: u32,
     /// How it stands.
     pub state: RealState,
     /// The last MAC known.
     pub mac: Option<Mac>,
-    /// Buckets of its pool's ring that are its own in the kernel now.
-    pub buckets: u32,
     /// Over all services of its pool, since it was first configured.
     pub counter: Counter,
 }
@@ -122,8 +123,7 @@ impl Dump {
             return Err(DumpError::Version { dir: pin_dir.into(), version: settings.version });
         }
         let services = services(pin_dir)?;
-        let reals = reals(pin_dir, &services)?;
-        Ok(Self { reals, services, reasons: reasons(pin_dir)?, pins: pins(pin_dir)? })
+        Ok(Self { services, reals: reals(pin_dir)?, reasons: reasons(pin_dir)?, pins: pins(pin_dir)? })
     }
 }
 
@@ -136,16 +136,18 @@ fn services(pin_dir: &Path) -> Result<Vec<ServiceDump>, DumpError> {
         let info: ServiceInfo = read_value(info.words(), index);
         let vip = address(info.vip, info.family).filter(|_| info.used != 0)?;
         let protocol = Protocol::new(info.protocol)?;
+        let range = RingRange::from_word(info.ring);
         let counter = counters.get(&index, 0).map(|values| sum(&values));
         Some(counter.map(|counter| ServiceDump {
             id,
-            name: info.name.as_str().into(),
+            name: name_of(&info),
             pool: info.pool.as_str().into(),
             vip,
             ports: Ports { first: info.port, last: info.last_port },
             protocol,
-            ring_size: RingRange::from_word(info.ring).size,
-            marked: marked(ring(&buckets, RingRange::from_word(info.ring))),
+            ring_size: range.size,
+            marked: marked(ring(&buckets, range)),
+            owned: owned(ring(&buckets, range)),
             counter,
         }))
     };
@@ -153,10 +155,16 @@ fn services(pin_dir: &Path) -> Result<Vec<ServiceDump>, DumpError> {
     all.map_err(|error| DumpError::Map(map::SERVICE_COUNTERS, error))
 }
 
-fn reals(pin_dir: &Path, services: &[ServiceDump]) -> Result<Vec<RealDump>, DumpError> {
+fn name_of(info: &ServiceInfo) -> String {
+    match (info.name.as_str(), info.zone.as_str()) {
+        (name, "") => name.into(),
+        (name, zone) => format!("{name}@{zone}"),
+    }
+}
+
+fn reals(pin_dir: &Path) -> Result<Vec<RealDump>, DumpError> {
     let info = mapped(pin_dir, map::REAL_INFO)?;
     let counters = per_cpu::<[u64; 2]>(pin_dir, map::REAL_COUNTERS)?;
-    let owned = owned_buckets(pin_dir, services)?;
     let real = |index: u32| {
         let id = RealId::new(u16::try_from(index).ok()?)?;
         let info: RealInfo = read_value(info.words(), index);
@@ -171,7 +179,6 @@ fn reals(pin_dir: &Path, services: &[ServiceDump]) -> Result<Vec<RealDump>, Dump
             weight: info.weight,
             state,
             mac: Some(info.mac).filter(|mac| *mac != 0).map(Mac::from_word),
-            buckets: owned.get(index as usize).copied().unwrap_or(0),
             counter,
         }))
     };
@@ -179,21 +186,10 @@ fn reals(pin_dir: &Path, services: &[ServiceDump]) -> Result<Vec<RealDump>, Dump
     all.map_err(|error| DumpError::Map(map::REAL_COUNTERS, error))
 }
 
-/// How many buckets each real server owns, by its id, over the rings that services use.
-fn owned_buckets(pin_dir: &Path, services: &[ServiceDump]) -> Result<Vec<u32>, DumpError> {
-    let info = mapped(pin_dir, map::SERVICE_INFO)?;
-    let mut rings: Vec<RingRange> = services
-        .iter()
-        .map(|service| RingRange::from_word(read_value::<ServiceInfo>(info.words(), service.id.index()).ring))
-        .collect();
-    rings.sort_by_key(|ring| ring.base);
-    rings.dedup();
-    let buckets = mapped(pin_dir, map::BUCKETS)?;
-    let mut owned = vec![0; lb_common::abi::limits::MAX_REALS as usize + 1];
-    for real in rings.into_iter().flat_map(|range| ring(&buckets, range)).filter_map(Bucket::real) {
-        owned[real.index() as usize] += 1;
-    }
-    Ok(owned)
+fn owned(ring: impl Iterator<Item = Bucket>) -> BTreeMap<RealId, u32> {
+    let mut owned = BTreeMap::new();
+    ring.filter_map(Bucket::real).for_each(|real| *owned.entry(real).or_default() += 1);
+    owned
 }
 
 fn ring(buckets: &Mapped, RingRange { base, size }: RingRange) -> impl Iterator<Item = Bucket> {

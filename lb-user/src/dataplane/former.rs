@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use aya::maps::MapError;
-use lb_common::abi::{Access, Settings, VERSION, map};
+use lb_common::abi::{Admission, Settings, VERSION, map};
 
 use super::mapped::Mapped;
 use super::pins::current_map;
@@ -71,7 +71,7 @@ impl Maps for Former {
         Err(not_ours())
     }
 
-    fn set_access(&mut self, _: AccessPrefix, _: Option<Access>) -> io::Result<()> {
+    fn set_access(&mut self, _: AccessPrefix, _: Option<Admission>) -> io::Result<()> {
         Err(not_ours())
     }
 

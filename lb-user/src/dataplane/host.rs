@@ -133,7 +133,7 @@ impl Tables for HostTables {
     fn access(&self, list: AccessList, client: [u64; 2]) -> Option<u32> {
         let key = AccessKey::new(list, client);
         let matching = self.access.iter().filter(|(prefix, _)| same_prefix(&prefix.key, &key, prefix.bits));
-        matching.max_by_key(|(prefix, _)| prefix.bits).map(|(_, access)| *access as u32)
+        matching.max_by_key(|(prefix, _)| prefix.bits).map(|(_, access)| access.to_word())
     }
 
     fn is_fenced(&self, vip: [u64; 2]) -> bool {

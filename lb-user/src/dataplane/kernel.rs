@@ -10,7 +10,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use lb_common::abi::{Access, AccessKey, Settings, WAYS, map};
+use lb_common::abi::{AccessKey, Admission, Settings, WAYS, map};
 use lb_common::reason::Reason;
 
 use super::mapped::Mapped;
@@ -227,18 +227,17 @@ impl Maps for Kernel {
         for entry in self.access.iter() {
             let (key, value) = entry.map_err(io::Error::other)?;
             let [list, a, b, c, d] = key.data();
-            let access = if Access::denies(value) { Access::Denied } else { Access::Allowed };
             let key = AccessPrefix { key: AccessKey { list, address: [a, b, c, d] }, bits: key.prefix_len() };
-            lists.insert(key, access);
+            lists.insert(key, Admission::from_word(value));
         }
         Ok(lists)
     }
 
-    fn set_access(&mut self, prefix: AccessPrefix, access: Option<Access>) -> io::Result<()> {
+    fn set_access(&mut self, prefix: AccessPrefix, access: Option<Admission>) -> io::Result<()> {
         let AccessKey { list, address: [a, b, c, d] } = prefix.key;
         let key = Key::new(prefix.bits, [list, a, b, c, d]);
         match access {
-            Some(access) => self.access.insert(&key, access as u32, 0),
+            Some(access) => self.access.insert(&key, access.to_word(), 0),
             None => self.access.remove(&key),
         }
         .map_err(io::Error::other)

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 
 use lb_common::abi::{
-    Access, Bucket, Counter, PinSet, RealInfo, RealSlot, ServiceInfo, ServiceSlot, Settings, WAYS, limits,
+    Admission, Bucket, Counter, PinSet, RealInfo, RealSlot, ServiceInfo, ServiceSlot, Settings, WAYS, limits,
 };
 use lb_common::reason::Reason;
 
@@ -44,7 +44,7 @@ impl Memory {
         let (services, reals) = (limits.services as usize + 1, limits.reals as usize + 1);
         Self {
             settings: zeros::<Settings>(1),
-            services: zeros::<ServiceSlot>(2 * limits::SERVICE_SLOTS as usize),
+            services: zeros::<ServiceSlot>(limits::ALL_SLOTS as usize),
             buckets: zeros::<Bucket>(limits.ring_buckets as usize),
             reals: zeros::<RealSlot>(reals),
             pins: zeros::<PinSet>(limits.pins as usize / WAYS),
@@ -92,7 +92,7 @@ impl Maps for Memory {
         Ok(self.access.clone())
     }
 
-    fn set_access(&mut self, prefix: AccessPrefix, access: Option<Access>) -> io::Result<()> {
+    fn set_access(&mut self, prefix: AccessPrefix, access: Option<Admission>) -> io::Result<()> {
         match access {
             Some(access) => self.access.insert(prefix, access),
             None => self.access.remove(&prefix),

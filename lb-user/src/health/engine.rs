@@ -239,12 +239,7 @@ async fn run(subject: Subject, job: Job, court: Arc<Court>, mut rung: watch::Rec
 }
 
 /// Until a probe is due, or the bell rings; one that rang before the last probe began has had its answer.
-async fn wait(
-    schedule: &mut Schedule,
-    start: TokioInstant,
-    started: Duration,
-    rung: &mut watch::Receiver<Duration>,
-) {
+async fn wait(schedule: &mut Schedule, start: TokioInstant, started: Duration, rung: &mut watch::Receiver<Duration>) {
     let due = start + schedule.due();
     tokio::select! {
         () = sleep_until(due) => {}

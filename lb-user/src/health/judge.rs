@@ -13,8 +13,8 @@ use super::opinion::Opinion;
 use super::probe::Answer;
 use crate::state::{Asked, Health};
 
-pub use member::{Standing, Terms};
 use member::{Last, Member};
+pub use member::{Standing, Terms};
 
 /// What a check is about: a pool's name and a real server's address.
 pub type Subject = (String, IpAddr);
@@ -391,9 +391,9 @@ impl Judge {
     fn hold_cut_off(&mut self) -> Vec<Ruling> {
         let mut rulings = Vec::new();
         let cut = self.wards.iter().filter(|(_, ward)| ward.held.is_none() && ward.is_without_link(&self.network));
-        let link = |ward: &Ward| ward.members.keys().find_map(|address| self.network.dead_link(*address)).map(String::from);
-        let cut: Vec<(String, String)> =
-            cut.filter_map(|(pool, ward)| Some((pool.clone(), link(ward)?))).collect();
+        let link =
+            |ward: &Ward| ward.members.keys().find_map(|address| self.network.dead_link(*address)).map(String::from);
+        let cut: Vec<(String, String)> = cut.filter_map(|(pool, ward)| Some((pool.clone(), link(ward)?))).collect();
         for (pool, link) in cut {
             self.hold(&pool, Cause::Link(link), &mut rulings);
         }

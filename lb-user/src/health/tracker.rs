@@ -96,7 +96,10 @@ mod tests {
     #[test]
     fn what_is_due_waits_until_it_is_settled_or_forgotten() {
         let mut tracker = Tracker::new(Health::Up, 2, 2);
-        assert_eq!([false, false, false].map(|result| tracker.note(result)), [None, Some(Health::Down), Some(Health::Down)]);
+        assert_eq!(
+            [false, false, false].map(|result| tracker.note(result)),
+            [None, Some(Health::Down), Some(Health::Down)]
+        );
         assert_eq!((tracker.state(), tracker.due()), (Health::Up, Some(Health::Down)));
         tracker.forget();
         assert_eq!([false, true, false].map(|result| tracker.note(result)), [None; 3]);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Acquire;
 
-use lb_common::abi::limits::SERVICE_SLOTS;
+use lb_common::abi::limits::{ALL_SLOTS, SERVICE_SLOTS};
 use lb_common::abi::{
     Name, RealId, RealInfo, RingRange, ServiceFlags, ServiceId, ServiceInfo, ServiceSlot, Settings, Value,
 };
@@ -61,20 +61,22 @@ impl Directory {
         }
     }
 
-    /// The id of the service with this vip, ports and protocol.
-    pub fn service(&self, service: &Service) -> Option<ServiceId> {
+    /// The id of the service with this vip, ports and protocol, for clients who prefer this zone (empty: none).
+    pub fn service(&self, service: &Service, zone: &Name) -> Option<ServiceId> {
         let Ports { first, last } = service.ports;
         let wanted = (octets(service.vip), first, last, service.protocol as u8, family(service.vip));
         let same = |info: &ServiceInfo| (info.vip, info.port, info.last_port, info.protocol, info.family) == wanted;
+        let same = |info: &ServiceInfo| same(info) && info.zone == *zone;
         self.services.iter().find(|(_, info)| same(info)).map(|(id, _)| *id)
     }
 
-    /// The ids of services with this vip and protocol that have a port in common with it.
-    pub fn service_like(&self, service: &Service) -> impl Iterator<Item = ServiceId> + '_ {
+    /// The ids of services with this vip and protocol that have a port in common with it, for clients of the same zone.
+    pub fn service_like(&self, service: &Service, zone: &Name) -> impl Iterator<Item = ServiceId> + '_ {
+        let zone = *zone;
         let (wanted, ports) = ((octets(service.vip), service.protocol as u8, family(service.vip)), service.ports);
         let like = move |info: &ServiceInfo| {
             let theirs = Ports { first: info.port, last: info.last_port };
-            (info.vip, info.protocol, info.family) == wanted && theirs.overlap(ports)
+            (info.vip, info.protocol, info.family) == wanted && info.zone == zone && theirs.overlap(ports)
         };
         self.services.iter().filter(move |(_, info)| like(info)).map(|(id, _)| *id)
     }
@@ -94,9 +96,10 @@ impl Directory {
         self.ids.get(&(*pool, octets(address), family(address))).copied()
     }
 
-    /// Where the ring of a pool lies, if it was made of the same.
-    pub fn ring(&self, pool: &str, signature: u64) -> Option<RingRange> {
-        let mut of_pool = self.services.values().filter(|info| info.pool.as_str() == pool);
+    /// Where the ring of a pool, and of a zone (empty: of no zone), lies, if it was made of the same.
+    pub fn ring(&self, pool: &str, zone: &str, signature: u64) -> Option<RingRange> {
+        let (pool, zone) = (Name::new(pool), Name::new(zone));
+        let mut of_pool = self.services.values().filter(|info| info.pool == pool && info.zone == zone);
         of_pool.find(|info| info.signature == signature).map(|info| RingRange::from_word(info.ring))
     }
 
@@ -108,10 +111,13 @@ impl Directory {
     }
 }
 
+/// Those of zones among them.
 fn active_slots(maps: &impl Maps) -> Vec<ServiceSlot> {
     let settings: Settings = read_value(maps.words(WordMap::Settings), 0);
     let first = (settings.active_half as u32 & 1) * SERVICE_SLOTS;
-    taken_slots(maps.words(WordMap::Services), first..first + SERVICE_SLOTS).map(|(_, slot)| slot).collect()
+    let places = [first..first + SERVICE_SLOTS, 2 * SERVICE_SLOTS..ALL_SLOTS];
+    let words = maps.words(WordMap::Services);
+    places.into_iter().flat_map(|places| taken_slots(words, places)).map(|(_, slot)| slot).collect()
 }
 
 /// The slots among these, by their places in the map, that are taken: one in a hundred at most, so of the others only the

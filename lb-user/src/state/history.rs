@@ -86,7 +86,8 @@ impl<'a, M: Maps> FormerRings<'a, M> {
 
     /// Whether flows of this bucket may be elsewhere than at `owner` because of one of them.
     pub fn disagree(&self, bucket: u32, size: u32, owner: Bucket) -> bool {
-        let elsewhere = |former: Bucket| former.real().is_some() && former.real() != owner.real();
+        // Where the old ring has nobody too: who comes has to be remembered, for it could not say so later.
+        let elsewhere = |former: Bucket| former.real() != owner.real();
         self.any(&self.open, bucket, size, elsewhere) || self.any(&self.replaced, bucket, size, Bucket::is_tracked)
     }
 

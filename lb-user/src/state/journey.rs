@@ -14,11 +14,11 @@ use lb_common::wire::Buffer;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Affinity, Config, Director, Limits, Pool, Real, Service, Tracking};
-use crate::dataplane::{AccessLists, HostTables, Maps, Memory, WordMap};
+use crate::config::{Affinity, Config, Director, Limits, OnEmpty, Pool, Real, Service, Tracking};
+use crate::dataplane::{HostTables, Maps, Memory, WordMap};
 use crate::reconcile::Reconciler;
 
-const LIMITS: Limits = Limits { services: 4, reals: 40, ring_buckets: 30_000, pins: 8192, access_prefixes: 1 };
+const LIMITS: Limits = Limits { services: 5, reals: 40, ring_buckets: 60_000, pins: 8192, access_prefixes: 10 };
 const OWN: Mac = Mac([2, 0, 0, 0, 0, 0xd1]);
 const VIP: [u8; 4] = [10, 66, 0, 100];
 const IDLE: u64 = 600;
@@ -48,12 +48,22 @@ struct Flow {
     seen: u64,
 }
 
-struct World {
-    /// Weights by the last byte of the address.
-    reals: Vec<(u8, u32)>,
+/// What of a journey's service and pool does not change.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ways {
     by_source: bool,
     /// Over UDP, and all tracked.
     udp: bool,
+    /// Clients prefer zones, and the real servers are in zones.
+    zones: bool,
+    on_empty: OnEmpty,
+}
+
+struct World {
+    /// Weights by the last byte of the address.
+    reals: Vec<(u8, u32)>,
+    ways: Ways,
+    min_healthy: u32,
     view: View,
     maps: Memory,
     reconciler: Reconciler,
@@ -64,13 +74,13 @@ struct World {
 }
 
 impl World {
-    fn new(by_source: bool, udp: bool) -> Self {
+    fn new(ways: Ways) -> Self {
         let macs = (1..=20).map(|last| (address(last), Mac([2, 0, 0, 0, 1, last]))).collect();
         let interfaces = vec![Interface { index: 2, mac: OWN, mtu: 1500 }];
         let mut world = Self {
             reals: vec![(1, 1), (2, 1), (3, 1), (4, 1)],
-            by_source,
-            udp,
+            ways,
+            min_healthy: 1,
             view: View { hash_seed: 7, interfaces, macs, ..View::default() },
             maps: Memory::new(&LIMITS),
             reconciler: Reconciler::default(),
@@ -85,14 +95,23 @@ impl World {
 
     fn config(&self) -> Config {
         let director = Director { hash_seed: Some(7), ..Director::new(vec!["eth0".into()]) };
-        let real = |&(last, weight): &(u8, u32)| Real::new(&last.to_string(), address(last), weight);
+        let Ways { by_source, udp, zones, on_empty } = self.ways;
+        let zone = |last: u8| ["a", "b"].get(usize::from(last) % 3).filter(|_| zones).map(|zone| (*zone).to_owned());
+        let real = |&(last, weight): &(u8, u32)| {
+            let tier = u8::from(last > 4 && last.is_multiple_of(4));
+            Real { tier, zone: zone(last), ..Real::new(&last.to_string(), address(last), weight) }
+        };
         let ring_size = auto_size(self.reals.iter().map(|(_, weight)| *weight));
         let pool = Pool::new("p", ring_size, self.reals.iter().map(real).collect());
-        let protocol = if self.udp { Protocol::Udp } else { Protocol::Tcp };
+        let pool = Pool { min_healthy: self.min_healthy, on_empty, ..pool };
+        let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
         let service = Service::new("s", address(VIP[3]), 80, protocol, 0);
-        let tracking = if self.udp { Tracking::Full } else { Tracking::JustEnough };
-        let affinity = if self.by_source { Affinity::Source { bits: 32 } } else { Affinity::Flow };
-        let service = Service { idle_timeout: Duration::from_secs(IDLE), affinity, tracking, ..service };
+        let locality = [("10.0.0.0/30", "a"), ("10.0.0.4/31", "b")];
+        let locality = locality.map(|(net, zone)| (net.parse().expect("a prefix"), zone.to_owned()));
+        let locality = locality.into_iter().filter(|_| zones).collect();
+        let tracking = if udp { Tracking::Full } else { Tracking::JustEnough };
+        let affinity = if by_source { Affinity::Source { bits: 32 } } else { Affinity::Flow };
+        let service = Service { idle_timeout: Duration::from_secs(IDLE), affinity, tracking, locality, ..service };
         Config::new(director, LIMITS, vec![pool], vec![service])
     }
 
@@ -103,12 +122,14 @@ impl World {
     fn write(&mut self) {
         let (config, now) = (self.config(), self.moment());
         self.reconciler.reconcile(&config, &self.view, &mut self.maps, now).expect("it fits");
+        self.forget_the_down();
     }
 
     /// Does the first so many of a thousand parts of the next change; then the daemon dies.
     fn crash(&mut self, parts: usize) {
         let (config, now) = (self.config(), self.moment());
-        let (directory, access, holds) = (Directory::read(&self.maps), AccessLists::new(), Holds::default());
+        let access = self.maps.access_lists().expect("the twin does not fail");
+        let (directory, holds) = (Directory::read(&self.maps), Holds::default());
         let (view, maps) = (&self.view, &self.maps);
         let wish = Wish { config: &config, view, maps, directory: &directory, access: &access, holds: &holds, now };
         let desired = Desired::new(&wish, &mut RingCache::default()).expect("it fits");
@@ -130,7 +151,7 @@ impl World {
         let mut tables = HostTables::new(&self.maps, &LIMITS).expect("the twin does not fail");
         tables.now = self.moment().tick;
         let mut one = |&(flow, opens): &(u16, bool)| {
-            let mut frame = packet(self.udp, flow, opens);
+            let mut frame = packet(self.ways.udp, flow, opens);
             let reason = process(&mut Buffer::new(&mut frame, 0, 2), &mut tables).reason;
             if reason == Reason::Forwarded { frame[5] } else { 0 }
         };
@@ -147,6 +168,31 @@ impl World {
         for (flow, real) in flows.into_iter().zip(went).filter(|(_, real)| *real != 0) {
             self.flows.insert(flow, Flow { real, seen: self.now });
         }
+        self.forget_the_down();
+    }
+
+    /// Nothing is promised to flows of real servers that are down, as far as that is believed.
+    fn forget_the_down(&mut self) {
+        let held = self.view.held.contains("p");
+        let believed = Directory::read(&self.maps).reals.into_values().map(|info| (info.address, info.health));
+        let believed: HashMap<_, _> = believed.collect();
+        let health = |last: u8| match believed.get(&octets(address(last))).filter(|_| held) {
+            Some(health) => Health::from_number(*health),
+            None => self.view.health_of("p", address(last)),
+        };
+        self.flows.retain(|_, flow| health(flow.real) != Health::Down);
+    }
+
+    fn order(&mut self, last: u8, order: Order) {
+        self.view.orders.entry("p".into()).or_default().insert(address(last), order);
+        if order.duty == Duty::Maintenance {
+            self.flows.retain(|_, flow| flow.real != last);
+        }
+        self.write();
+    }
+
+    fn ask(&mut self, last: u8, asked: Asked) {
+        self.view.asked.entry("p".into()).or_default().insert(address(last), asked);
     }
 
     /// Every flow that `speaks` sends a packet; says which has gone astray.
@@ -178,9 +224,32 @@ enum Act {
     Weigh(prop::sample::Index, u32),
     Add(u8),
     Remove(prop::sample::Index),
+    /// One that was down is back.
+    UpAgain(prop::sample::Index),
+    Order(prop::sample::Index, Order),
+    Ask(prop::sample::Index, Asked),
+    MinHealthy(u32),
+    Hold,
+    Release,
     NewDaemon,
     /// A change of weight that the daemon dies in, so far into it.
     Crash(prop::sample::Index, u32, usize),
+    /// The same of what a check asks for.
+    CrashAsked(prop::sample::Index, Asked, usize),
+}
+
+fn orders() -> impl Strategy<Value = Order> {
+    let duty = prop_oneof![3 => Just(Duty::Serve), 2 => Just(Duty::Drain), 1 => Just(Duty::Maintenance)];
+    (duty, prop::option::of(0u32..6)).prop_map(|(duty, weight)| Order { duty, weight })
+}
+
+fn asks() -> impl Strategy<Value = Asked> {
+    let share = prop_oneof![Just(1000), 0u16..=1000].prop_map(Share::thousandths);
+    (prop::option::of(0u32..6), share, prop::bool::weighted(0.1)).prop_map(|(weight, share, drain)| Asked {
+        weight,
+        share,
+        drain,
+    })
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -194,7 +263,14 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         2 => (any::<prop::sample::Index>(), 0u32..4).prop_map(|(real, weight)| Act::Weigh(real, weight)),
         2 => (5u8..20).prop_map(Act::Add),
         2 => any::<prop::sample::Index>().prop_map(Act::Remove),
+        1 => any::<prop::sample::Index>().prop_map(Act::UpAgain),
+        3 => (any::<prop::sample::Index>(), orders()).prop_map(|(real, order)| Act::Order(real, order)),
+        4 => (any::<prop::sample::Index>(), asks()).prop_map(|(real, asked)| Act::Ask(real, asked)),
+        1 => (1u32..5).prop_map(Act::MinHealthy),
+        1 => Just(Act::Hold),
+        1 => Just(Act::Release),
         1 => Just(Act::NewDaemon),
+        1 => (any::<prop::sample::Index>(), asks(), 0usize..1000).prop_map(|(real, asked, at)| Act::CrashAsked(real, asked, at)),
         1 => (any::<prop::sample::Index>(), 0u32..4, 0usize..1000).prop_map(|(real, weight, at)| Act::Crash(real, weight, at)),
     ];
     prop::collection::vec(act, 1..40)
@@ -209,7 +285,6 @@ fn go(world: &mut World, act: &Act) -> Result<(), String> {
         Act::Down(real) => {
             let (last, _) = *real.get(&world.reals);
             world.view.set_health("p", address(last), Health::Down);
-            world.flows.retain(|_, flow| flow.real != last);
             world.write();
         }
         Act::Up => {
@@ -237,6 +312,38 @@ fn go(world: &mut World, act: &Act) -> Result<(), String> {
                 world.write();
             }
         }
+        Act::UpAgain(real) => {
+            let (last, _) = *real.get(&world.reals);
+            world.view.set_health("p", address(last), Health::Up);
+            world.write();
+        }
+        Act::Order(real, order) => {
+            let (last, _) = *real.get(&world.reals);
+            world.order(last, *order);
+        }
+        Act::Ask(real, asked) => {
+            let (last, _) = *real.get(&world.reals);
+            world.ask(last, *asked);
+            world.write();
+        }
+        Act::MinHealthy(number) => {
+            world.min_healthy = *number;
+            world.write();
+        }
+        Act::Hold => {
+            world.view.held.insert("p".into());
+        }
+        Act::Release => {
+            world.view.held.clear();
+            world.write();
+        }
+        Act::CrashAsked(real, asked, parts) => {
+            let (last, _) = *real.get(&world.reals);
+            world.ask(last, *asked);
+            world.crash(*parts);
+            world.speak(|_| true)?;
+            world.write();
+        }
         Act::NewDaemon => world.reconciler = Reconciler::default(),
         Act::Crash(real, weight, parts) => {
             let index = real.index(world.reals.len());
@@ -250,15 +357,15 @@ fn go(world: &mut World, act: &Act) -> Result<(), String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: std::env::var("JC").map_or(32, |c| c.parse().unwrap()), ..ProptestConfig::default() })]
 
     #[test]
     fn a_flow_stays_until_its_real_server_dies_or_it_falls_silent(
         acts in acts(),
-        by_source in any::<bool>(),
-        udp in any::<bool>(),
+        (by_source, udp, zones, keeps) in any::<(bool, bool, bool, bool)>(),
     ) {
-        let mut world = World::new(by_source, udp);
+        let on_empty = if keeps { OnEmpty::Keep } else { OnEmpty::Drop };
+        let mut world = World::new(Ways { by_source, udp, zones, on_empty });
         world.open(100);
         for (number, act) in acts.iter().enumerate() {
             let outcome = go(&mut world, act);
@@ -269,7 +376,7 @@ proptest! {
 
 #[test]
 fn after_a_quiet_time_nothing_is_tracked_any_more() {
-    let mut world = World::new(false, false);
+    let mut world = World::new(Ways::default());
     world.open(200);
     world.reals.push((5, 2));
     world.write();
@@ -296,7 +403,7 @@ fn after_a_quiet_time_nothing_is_tracked_any_more() {
 
 #[test]
 fn a_flow_that_never_ends_holds_its_ring_and_no_more_than_that() {
-    let mut world = World::new(false, false);
+    let mut world = World::new(Ways::default());
     world.open(400);
     world.reals.push((5, 1));
     world.write();

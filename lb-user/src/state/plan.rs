@@ -2,20 +2,20 @@
 //!
 //! 1. Ids that are new: counters to zero, then the directory entry, its `used` word last. What packets know of real servers,
 //!    and the interfaces they are reached by.
-//! 2. Buckets. Each is valid on its own, old or new. Access lists that nobody looks at yet.
+//! 2. Buckets. Each is valid on its own, old or new. Slots of zones. Access lists that nobody looks at yet.
 //! 3. Slots of the half that is or becomes active: an old key's tail goes first, a new key's tail comes last; where a
 //!    ring moved, the old ring is one word and the ring the next.
 //! 4. Settings: everything else, then the half, then the version.
-//! 5. Access lists that nobody looks at any more, and entries of ids that are gone.
+//! 5. Access lists that nobody looks at any more, then slots of zones, and entries of ids that are gone.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
-use lb_common::abi::limits::{MAX_INTERFACES, SERVICE_SLOTS};
+use lb_common::abi::limits::{ALL_SLOTS, MAX_INTERFACES, SERVICE_SLOTS};
 use lb_common::abi::{
-    Access, Bucket, RealId, RealSlot, RingRange, ServiceId, ServiceInfo, ServiceSlot, Settings, Value,
+    Admission, Bucket, RealId, RealSlot, RingRange, ServiceId, ServiceInfo, ServiceSlot, Settings, Value,
 };
 
 use super::directory::taken_slots;
@@ -28,7 +28,7 @@ pub enum Step {
     /// Start a counter anew.
     Zero(CounterId),
     /// Put a prefix into an access list, or take it out.
-    Access(AccessPrefix, Option<Access>),
+    Access(AccessPrefix, Option<Admission>),
     /// Make an interface (place, index) one that frames leave by.
     Interface(u32, u32),
     /// Store a word.
@@ -162,13 +162,27 @@ pub fn plan(
     add_ids(&mut plan, desired, directory, maps);
     write_interfaces(&mut plan, desired, interfaces);
     write_buckets(&mut plan, desired, directory, maps);
+    write_zone_slots(&mut plan, desired, maps);
     add_access(&mut plan, desired, access);
     add_port_blocks(&mut plan, desired, maps);
     write_slots(&mut plan, desired, maps);
     write_settings(&mut plan, desired, maps);
     remove_access(&mut plan, desired, access);
+    remove_zone_slots(&mut plan, desired, maps);
     remove_ids(&mut plan, desired, directory, maps);
     plan
+}
+
+/// Every word but the first, then the first. Of a ring and the one before, the one before: a daemon that dies between the two
+/// leaves both.
+fn service_words() -> impl Iterator<Item = usize> {
+    const RINGS: std::ops::Range<usize> = 4..8;
+    let (before, behind) = (1..RINGS.start, RINGS.end..ServiceInfo::ZEROS.len());
+    const OLD_UNTIL: usize = 7;
+    const OLD_RING: usize = 6;
+    const RING: usize = 4;
+    const SIGNATURE: usize = 5;
+    before.chain([OLD_UNTIL, OLD_RING, RING, SIGNATURE]).chain(behind).chain([0])
 }
 
 /// Every word but the first, then the first.
@@ -183,7 +197,7 @@ fn add_ids(plan: &mut Plan, desired: &Desired, directory: &Directory, maps: &imp
             plan.steps.push(Step::Zero(CounterId::Service(*id)));
             plan.summary.services.0 += 1;
         }
-        plan.write_value(words, id.index(), info, first_last(info.to_words().len()));
+        plan.write_value(words, id.index(), info, service_words());
     }
     let words = (WordMap::RealInfo, maps.words(WordMap::RealInfo));
     for (id, info) in &desired.reals {
@@ -269,8 +283,27 @@ fn add_port_blocks(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
     plan.write_value((WordMap::Settings, words), 0, &both, 0..both.to_words().len());
 }
 
+/// The last word of a slot, which says that it is taken.
+const TAIL: usize = ServiceSlot::ZEROS.len() - 1;
+
+/// Nobody finds a new one before the access lists say it; one that is there changes as any slot does.
+fn write_zone_slots(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
+    let words = (WordMap::Services, maps.words(WordMap::Services));
+    for (id, slot) in &desired.zone_slots {
+        plan.write_value(words, id.zone_slot(), slot, 0..=TAIL);
+    }
+}
+
+fn remove_zone_slots(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
+    let wanted: HashSet<u32> = desired.zone_slots.iter().map(|(id, _)| id.zone_slot()).collect();
+    let words = maps.words(WordMap::Services);
+    let taken = taken_slots(words, 2 * SERVICE_SLOTS..ALL_SLOTS);
+    for (index, _) in taken.filter(|(index, _)| !wanted.contains(index)) {
+        plan.write(WordMap::Services, words, index as usize * (TAIL + 1) + TAIL, 0);
+    }
+}
+
 fn write_slots(plan: &mut Plan, desired: &Desired, maps: &impl Maps) {
-    const TAIL: usize = 7;
     /// The key: what else the word says may change with it at once.
     const KEY: u64 = 0xffff_ffff;
     let words = maps.words(WordMap::Services);

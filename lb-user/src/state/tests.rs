@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use lb_common::abi::limits::SERVICE_SLOTS;
 use lb_common::abi::{
-    Bucket, Mac, Name, Protocol, RealId, RingRange, ServiceId, ServiceKey, ServiceSlot, Settings, Tick,
+    Bucket, Mac, Name, Protocol, RealId, RealState, RingRange, ServiceId, ServiceKey, ServiceSlot, Settings, Tick,
 };
 use proptest::prelude::*;
 

@@ -54,7 +54,7 @@ fn the_program_stays_within_its_budget() -> Result<()> {
     let verified = info.verified_instruction_count().unwrap_or(1);
     let jited = info.size_jitted();
     println!("verified instructions: {verified}, JIT bytes: {jited}");
-    assert!((1..=80_000).contains(&verified), "the verifier walked {verified} instructions, budget 80000");
+    assert!((1..=84_000).contains(&verified), "the verifier walked {verified} instructions, budget 84000");
     assert!((1..=18_432).contains(&jited), "{jited} bytes of machine code, budget 18432");
     Ok(())
 }

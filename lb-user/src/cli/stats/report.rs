@@ -46,7 +46,7 @@ struct Real {
     name: String,
     address: String,
     weight: u32,
-    /// Of the pool's ring: 0 to 1.
+    /// Of the service's ring: 0 to 1.
     share: f64,
     state: &'static str,
     mac: Option<String>,
@@ -155,7 +155,7 @@ impl Service {
             ring_size: service.ring_size,
             marked: f64::from(service.marked) / f64::from(service.ring_size.max(1)),
             traffic: Traffic::new(former, service.counter),
-            reals: of_pool.map(|real| Real::new(before, real, service.ring_size)).collect(),
+            reals: of_pool.map(|real| Real::new(before, real, service)).collect(),
         }
     }
 
@@ -167,8 +167,8 @@ impl Service {
             let share = format!("{:.1}%", real.share * 100.0);
             let address = if real.name == real.address { "" } else { &real.address };
             let cells = [format!("  {} {address}", real.name), real.weight.to_string(), share, real.state.into()];
-            let colour =
-                (real.state == RealState::Down.name() || real.state == RealState::Unresolved.name()).then_some("31");
+            let is_lost = [RealState::Down, RealState::Unresolved].iter().any(|state| state.name() == real.state);
+            let colour = is_lost.then_some("31");
             table.row(cells.into_iter().chain(real.traffic.cells()).collect(), colour);
         }
     }
@@ -180,7 +180,8 @@ fn endpoint(vip: &str, ports: &str, protocol: &str) -> String {
 }
 
 impl Real {
-    fn new(before: Option<(&Dump, Duration)>, real: &RealDump, ring_size: u32) -> Self {
+    fn new(before: Option<(&Dump, Duration)>, real: &RealDump, service: &ServiceDump) -> Self {
+        let buckets = service.owned.get(&real.id).copied().unwrap_or(0);
         let former = before.and_then(|(dump, time)| {
             let former = dump.reals.iter().find(|former| former.id == real.id);
             former.map(|former| (former.counter, time))
@@ -189,7 +190,7 @@ impl Real {
             name: real.name.clone(),
             address: real.address.to_string(),
             weight: real.weight,
-            share: f64::from(real.buckets) / f64::from(ring_size.max(1)),
+            share: f64::from(buckets) / f64::from(service.ring_size.max(1)),
             state: real.state.name(),
             mac: real.mac.map(|mac| mac.to_string()),
             traffic: Traffic::new(former, real.counter),
@@ -215,7 +216,6 @@ mod tests {
             weight: 1,
             state,
             mac: Some(Mac([2, 0, 0, 0, 0, index as u8])),
-            buckets: if state == RealState::Up { 251 } else { 0 },
             counter,
         };
         Dump {
@@ -228,6 +228,7 @@ mod tests {
                 protocol: Protocol::Tcp,
                 ring_size: 251,
                 marked: 0,
+                owned: [(RealId::new(1).expect("a valid id"), 251)].into(),
                 counter,
             }],
             reals: vec![real(1, RealState::Up), real(2, RealState::Down)],

@@ -54,9 +54,7 @@ impl Reasons {
         match word {
             RealWord::Maintenance => "by order",
             RealWord::Drain => "by order, or as its agent says",
-            RealWord::Up | RealWord::Down => {
-                self.reals.get(&(pool.to_owned(), address)).map_or("", String::as_str)
-            }
+            RealWord::Up | RealWord::Down => self.reals.get(&(pool.to_owned(), address)).map_or("", String::as_str),
         }
     }
 }
@@ -203,7 +201,10 @@ mod tests {
             check(&change, expected);
         }
         check(&|view| order(view, Duty::Maintenance), &["REAL web/a MAINTENANCE by order", "POOL web DOWN 1 3"]);
-        check(&|view| order(view, Duty::Serve), &["REAL web/a DRAIN by order, or as its agent says", "POOL web UP 2 3"]);
+        check(
+            &|view| order(view, Duty::Serve),
+            &["REAL web/a DRAIN by order, or as its agent says", "POOL web UP 2 3"],
+        );
     }
 
     #[test]

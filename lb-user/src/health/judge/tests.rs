@@ -12,15 +12,8 @@ use crate::state::Share;
 const SECOND: Duration = Duration::from_secs(1);
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 254));
 
-const TERMS: Terms = Terms {
-    rise: 2,
-    fall: 3,
-    damping: true,
-    confirm: false,
-    patience: SECOND,
-    slow_start: Duration::ZERO,
-    weight: 10,
-};
+const TERMS: Terms =
+    Terms { rise: 2, fall: 3, damping: true, confirm: false, patience: SECOND, slow_start: Duration::ZERO, weight: 10 };
 
 fn address(number: u8) -> IpAddr {
     Ipv4Addr::new(10, 0, 0, number).into()
