@@ -36,6 +36,24 @@ impl Switch {
     }
 }
 
+/// Whether a cable is in its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plug {
+    /// It is.
+    In,
+    /// It is not.
+    Out,
+}
+
+impl Plug {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::In => "up",
+            Self::Out => "down",
+        }
+    }
+}
+
 impl Lab {
     pub(super) fn build(&self) -> Result<()> {
         self.switch_on(Switch::Near)?;
@@ -116,6 +134,14 @@ impl Lab {
     pub fn keep_tags_in_frames(&self) -> Result<()> {
         let features = ["txvlan", "off", "tx-vlan-stag-hw-insert", "off"];
         run(self.bridge.command("ethtool").args(["-K", "director"]).args(features))
+    }
+
+    /// Plugs a machine's cable out of the switch of the client's segment, or in again. Its port is named after it.
+    ///
+    /// # Errors
+    /// If there is no such port.
+    pub fn set_port(&self, port: &str, plug: Plug) -> Result<()> {
+        self.bridge.ip(&format!("link set {port} {}", plug.word()))
     }
 
     fn switch_on(&self, switch: Switch) -> Result<()> {
