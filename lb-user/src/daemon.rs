@@ -219,8 +219,9 @@ impl Daemon {
 
     fn write(&mut self) -> Result<()> {
         let summary = self.reconciler.reconcile(&self.config, &self.world.view, &mut self.kernel, now()?)?;
+        let after = self.told.time_since_verdict();
         if summary != Summary::default() {
-            info!("tables written: {summary}");
+            info!("tables written: {summary}{after}");
         }
         Ok(())
     }

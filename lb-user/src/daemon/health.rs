@@ -4,6 +4,7 @@ mod roll;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
@@ -23,6 +24,8 @@ pub struct Told {
     reasons: Reasons,
     /// Whether links or ways have changed since the checks were told of them.
     is_surroundings_stale: bool,
+    /// When the first verdict came that the tables do not have yet.
+    waiting_since: Option<Instant>,
 }
 
 impl Told {
@@ -33,7 +36,14 @@ impl Told {
             roll: Roll::call(config, &world.view),
             reasons: Reasons::default(),
             is_surroundings_stale: false,
+            waiting_since: None,
         }
+    }
+
+    /// The tables have all verdicts now: how long the first of them has waited for that, as the end of a sentence.
+    pub fn time_since_verdict(&mut self) -> String {
+        let since = self.waiting_since.take();
+        since.map(|since| format!(", {:.1?} after the verdict", since.elapsed())).unwrap_or_default()
     }
 
     /// Links or ways have changed.
@@ -71,7 +81,8 @@ impl Daemon {
     /// Whether the maps have to be looked at.
     pub(super) fn handle_verdict(&mut self, event: Event) -> bool {
         match event {
-            Event::Verdict { pool, address, health, reason, at: _ } => {
+            Event::Verdict { pool, address, health, reason, at } => {
+                self.told.waiting_since.get_or_insert(at);
                 self.handle_health(&pool, address, health, reason)
             }
             Event::Asked { pool, address, asked } => self.handle_asked(&pool, address, asked),

@@ -16,7 +16,7 @@ use tracing::debug;
 use super::hold::Cause;
 use super::judge::{Finding, Outcome, Standing, Subject, Terms};
 use super::network::Surroundings;
-use super::opinion::SecondOpinion;
+use super::opinion::{Opinion, SecondOpinion};
 use super::probe::{Answer, ProbeFailure, Target, probe};
 use super::schedule::Schedule;
 use crate::config::{Check, CheckKind, Config, Confirm, Pool, Real};
@@ -170,6 +170,16 @@ impl Engine {
     pub fn standing(&self, pool: &str, address: IpAddr) -> Option<Standing> {
         let now = self.court.now();
         self.court.judge(|judge| judge.standing(&(pool.to_owned(), address), now))
+    }
+
+    /// How long ago the last probe of a real server ended; `None`: there was none.
+    pub fn last_probe(&self, pool: &str, address: IpAddr) -> Option<Duration> {
+        self.standing(pool, address)?.age
+    }
+
+    /// What we say of a real server to another director that asks: what our own check found, not what has been made of it.
+    pub fn opinion(&self, pool: &str, address: IpAddr) -> Opinion {
+        self.court.judge(|judge| judge.opinion(&(pool.to_owned(), address)))
     }
 
     /// The pools that are held, and why.

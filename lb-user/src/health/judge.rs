@@ -217,6 +217,18 @@ impl Judge {
         Some(self.wards.get(&subject.0)?.members.get(&subject.1)?.standing(now))
     }
 
+    /// What we say of a real server to another director that asks. Not the verdict: two that ask each other would keep it up
+    /// for ever by theirs. Up is what answered the last time.
+    pub fn opinion(&self, subject: &Subject) -> Opinion {
+        let ward = self.wards.get(&subject.0).filter(|ward| ward.held.is_none());
+        let Some(member) = ward.and_then(|ward| ward.members.get(&subject.1)) else { return Opinion::Unknown };
+        match (member.tracker.state(), member.tracker.due()) {
+            (Health::Down, _) | (_, Some(Health::Down)) => Opinion::Down,
+            (Health::Up, _) if member.last.is_some() && !member.tracker.is_wavering() => Opinion::Up,
+            _ => Opinion::Unknown,
+        }
+    }
+
     /// The pools that are held, and why.
     pub fn held(&self) -> impl Iterator<Item = (&str, &Cause)> {
         self.wards.iter().filter_map(|(pool, ward)| Some((pool.as_str(), ward.held.as_ref()?)))

@@ -27,15 +27,19 @@ pub struct Cost {
     pub cpu_percent: f64,
     /// Memory that is resident, the mapped tables of the kernel included.
     pub resident_mib: f64,
+    /// From the verdict on one that dies to the last word of the tables, in milliseconds.
+    pub verdict_to_tables_ms: f64,
 }
 
 impl Cost {
     /// For people.
     pub fn table(&self) -> String {
-        let Self { checks, probes_per_second, cpu_percent, resident_mib } = self;
+        let Self { checks, probes_per_second, cpu_percent, resident_mib, verdict_to_tables_ms } = self;
+        let heads = ["checks", "probes/s", "cpu %", "resident MiB", "verdict to tables, ms"];
+        let [a, b, c, d, e] = heads;
         format!(
-            "{:>8} {:>10} {:>8} {:>12}\n{checks:>8} {probes_per_second:>10.0} {cpu_percent:>8.1} {resident_mib:>12.1}\n",
-            "checks", "probes/s", "cpu %", "resident MiB"
+            "{a:>8} {b:>10} {c:>8} {d:>14} {e:>23}\n{checks:>8} {probes_per_second:>10.0} {cpu_percent:>8.1} \
+             {resident_mib:>14.1} {verdict_to_tables_ms:>23.1}\n"
         )
     }
 }
@@ -65,7 +69,37 @@ pub fn measure(time: Duration) -> Result<Cost> {
         probes_per_second: f64::from(made) / took.as_secs_f64(),
         cpu_percent: spent.as_secs_f64() / took.as_secs_f64() * 100.0,
         resident_mib: resident(pid)?,
+        verdict_to_tables_ms: lose_one(&director, real)?,
     })
+}
+
+/// One of the real servers is no more. The daemon says in its log how long the tables took after the verdict.
+fn lose_one(director: &Director, real: &Namespace) -> Result<f64> {
+    let lost = address(CHECKS / 2);
+    let begin = director.process.log().len();
+    real.ip(&format!("address del {lost}/32 dev lo"))?;
+    let said = || {
+        let log = director.process.log().split_off(begin);
+        let lines = log.lines().skip_while(|line| !line.contains(&format!("{lost} is down")));
+        let line =
+            lines.filter_map(|line| line.split_once("tables written: ")?.1.strip_suffix(" after the verdict")).next();
+        Ok(line.and_then(|line| line.rsplit(", ").next()).map(String::from))
+    };
+    let time = eventually(PATIENCE, &format!("the tables are without {lost}"), said)?;
+    milliseconds(&time).with_context(|| format!("\"{time}\" is no time"))
+}
+
+/// As Rust writes short durations.
+fn milliseconds(text: &str) -> Option<f64> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(split);
+    let each = match unit {
+        "s" => 1000.0,
+        "ms" => 1.0,
+        "µs" => 0.001,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * each)
 }
 
 /// The address of a real server, from 0.

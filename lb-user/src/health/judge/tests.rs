@@ -274,6 +274,27 @@ fn other_directors_are_asked_before_a_real_server_is_taken_out() {
 }
 
 #[test]
+fn what_others_are_told_is_what_was_found_and_not_what_they_have_made_of_it() {
+    let mut bench = Bench::with(Terms { confirm: true, ..TERMS }, Health::Up, &[("web", &[1])]);
+    let one = subject("web", 1);
+    let says = |bench: &Bench| bench.judge.opinion(&one);
+    assert_eq!(says(&bench), Opinion::Unknown, "it has not been asked");
+    bench.answers("web", 1);
+    assert_eq!(says(&bench), Opinion::Up);
+    bench.refuses("web", 1);
+    assert_eq!(says(&bench), Opinion::Unknown);
+    bench.refuses("web", 1);
+    assert_eq!(bench.refuses("web", 1), ["consult web/1"]);
+    assert_eq!(says(&bench), Opinion::Down, "it is up only because nobody has been heard yet");
+    bench.judge.handle_opinions(&one, &[Opinion::Up], bench.now);
+    assert_eq!(says(&bench), Opinion::Down, "or because another has said so");
+    bench.answers("web", 1);
+    assert_eq!(bench.link(false), ["hold web: eth0"]);
+    assert_eq!(says(&bench), Opinion::Unknown, "we are cut off");
+    assert_eq!(bench.judge.opinion(&subject("db", 1)), Opinion::Unknown);
+}
+
+#[test]
 fn one_that_flaps_has_to_prove_itself_longer() {
     let mut bench = Bench::new(&[("web", &[1])]);
     let mut needed = Vec::new();
