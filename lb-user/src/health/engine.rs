@@ -307,9 +307,11 @@ fn seed(target: SocketAddr) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use tokio::net::TcpListener;
 
+    use super::super::opinion::Opinions;
     use super::*;
     use crate::config::{Director, Limits, Pool, Service};
 
@@ -364,5 +366,53 @@ mod tests {
         config.services.clear();
         engine.apply(&config, |_, _| Health::Unchecked);
         assert!(engine.running.is_empty());
+    }
+    #[tokio::test]
+    async fn a_suspect_is_asked_at_once_and_a_few_times_more() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a port");
+        let mut config = config(listener.local_addr().expect("it is bound").port());
+        let check = config.pools[0].check.as_mut().expect("it has one");
+        (check.interval, check.fast_interval) = (Duration::from_secs(3600), Duration::from_millis(20));
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let mut engine = Engine::new(sender);
+        engine.apply(&config, |_, _| Health::Unchecked);
+        assert_eq!(next(&mut events).await.0, Health::Up);
+        let accept = async |count: u32| {
+            for _ in 0..count {
+                tokio::time::timeout(DEADLINE, listener.accept()).await.expect("in time").expect("a connection");
+            }
+        };
+        accept(1).await;
+        engine.suspect("web", Ipv4Addr::LOCALHOST.into());
+        accept(5).await;
+        assert_eq!(engine.standing("web", Ipv4Addr::LOCALHOST.into()).map(|found| found.health), Some(Health::Up));
+    }
+
+    /// Another director, that says this when it is asked for the first time.
+    #[derive(Debug)]
+    struct Other(Opinion, AtomicU32);
+
+    impl SecondOpinion for Other {
+        fn ask(&self, pool: &str, address: IpAddr, _: Duration) -> Opinions {
+            assert_eq!((pool, address), ("web", Ipv4Addr::LOCALHOST.into()));
+            let is_first = self.1.fetch_add(1, Ordering::Relaxed) == 0;
+            let opinion = if is_first { self.0 } else { Opinion::Down };
+            Box::pin(async move { vec![opinion] })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_real_server_stays_as_long_as_another_director_says_that_it_is_up() {
+        let mut config = config(1);
+        config.pools[0].check.as_mut().expect("it has one").confirm = Confirm::Peers;
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let mut engine = Engine::new(sender);
+        let other = Arc::new(Other(Opinion::Up, AtomicU32::new(0)));
+        engine.set_second_opinion(Some(Arc::clone(&other) as Arc<dyn SecondOpinion>));
+        engine.apply(&config, |_, _| Health::Up);
+        let first = tokio::time::timeout(DEADLINE, events.recv()).await.expect("an event in time");
+        assert!(matches!(first, Some(Event::Disputed { .. })), "{first:?}");
+        assert_eq!(next(&mut events).await.0, Health::Down);
+        assert_eq!(other.1.load(Ordering::Relaxed), 2);
     }
 }
