@@ -46,9 +46,9 @@ fn a_script_says_the_weight_of_its_real_server() -> Result<()> {
     let rest = file("", &check, "", 2).replace("address = ", "weight = 100\naddress = ");
     let director = Director::start(&lab, &rest)?;
     becomes(&director, "real2", "up with half", |state, share| state == "up" && (0.45..0.55).contains(&share))?;
-    // 27 is weight 25: a fifth.
+    // 27 is weight 25: a fifth of all.
     status("real2", "27")?;
-    becomes(&director, "real2", "at a quarter of its half", |_, share| (0.08..0.2).contains(&share))?;
+    becomes(&director, "real2", "at a fifth", |_, share| (0.14..0.27).contains(&share))?;
     status("real2", "2")?;
     becomes(&director, "real2", "at nothing", |state, share| state == "draining" && share == 0.0)?;
     status("real2", "1")?;
@@ -85,7 +85,7 @@ fn an_agent_says_its_share_and_drains() -> Result<()> {
     becomes(&director, "real1", "up", |state, _| state == "up")?;
     becomes(&director, "real2", "up", |state, _| state == "up")?;
     words("real1", "50%\n")?;
-    becomes(&director, "real1", "at half of its half", |_, share| (0.15..0.35).contains(&share))?;
+    becomes(&director, "real1", "at a third", |_, share| (0.27..0.4).contains(&share))?;
     words("real1", "drain\n")?;
     becomes(&director, "real1", "draining", |state, share| state == "draining" && share == 0.0)?;
     words("real1", "down # maintenance\n")?;
@@ -121,7 +121,7 @@ fn one_that_comes_back_starts_slowly() -> Result<()> {
     })
     .with_context(|| director.process.log())?;
     println!("shares on the way back: {shares:.3?}");
-    ensure!(shares.is_sorted() && shares.len() >= 5, "{shares:?}");
-    ensure!((0.02..0.1).contains(&shares[0]), "{shares:?}");
+    ensure!(shares.is_sorted() && shares.len() >= 4, "{shares:?}");
+    ensure!((0.01..0.3).contains(&shares[0]), "{shares:?}");
     Ok(())
 }
