@@ -371,7 +371,10 @@ mod tests {
 
     #[test]
     fn a_part_is_nothing_only_if_it_is_meant_to_be() {
-        assert_eq!((Part::of(0, 0), Part::of(0, 5), Part::of(5, 5), Part::of(9, 5)), (Part::NONE, Part::NONE, Part::ALL, Part::ALL));
+        assert_eq!(
+            (Part::of(0, 0), Part::of(0, 5), Part::of(5, 5), Part::of(9, 5)),
+            (Part::NONE, Part::NONE, Part::ALL, Part::ALL)
+        );
         let least = Part::of(1, u32::MAX);
         assert!(least > Part::NONE && least.times(least) > Part::NONE);
         assert_eq!(Part::of(1, 2).times(Part::of(1, 2)), Part::of(1, 4));

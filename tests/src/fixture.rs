@@ -1,5 +1,6 @@
 //! A small world that kernel tests and bench run packets through: one director, a pool or more, all MACs known.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
@@ -9,10 +10,10 @@ use ipnet::IpNet;
 use lb_common::abi::limits::MAX_REALS;
 use lb_common::abi::{Access, Mac, Protocol};
 use lb_common::ring::auto_size;
-use lb_user::config::{AccessRules, Affinity, Config, Director, Limits, Pool, Ports, Real, Service, Tracking};
+use lb_user::config::{AccessRules, Affinity, Config, Director, Limits, OnEmpty, Pool, Ports, Real, Service, Tracking};
 use lb_user::dataplane::Kernel;
 use lb_user::reconcile::Reconciler;
-use lb_user::state::{Health, Interface, Moment, Path as Way, View};
+use lb_user::state::{Asked, Health, Interface, Moment, Path as Way, Share, View};
 
 /// The director's MAC.
 pub const DIRECTOR: Mac = Mac([0x02, 0, 0, 0, 0, 0xd1]);
@@ -89,7 +90,9 @@ impl World {
         let Self { config, view } = &mut world;
         config.limits.pins = 4096;
         view.interfaces.push(Interface { index: other, mac: Mac([0x02, 0, 0, 0, 1, 0xd1]), mtu: 1500 });
-        let far: Vec<Real> = (100..104).map(real).collect();
+        let mut far: Vec<Real> = (100..104).map(real).collect();
+        put_in_zones(&mut far);
+        put_in_zones(&mut config.pools[0].reals);
         for (real, (interface, vlan)) in far.iter().zip([(other, 0), (INTERFACE, 20), (other, 30), (INTERFACE, 0)]) {
             view.paths.insert(real.address, Way::By { interface, vlan });
             view.macs.insert(real.address, Mac([0x02, 0, 0, 2, 0, vlan as u8 + 1]));
@@ -100,6 +103,10 @@ impl World {
         view.paths.insert(here.address, Way::Here);
         view.interfaces[1].mtu = 120;
         config.pools.push(Pool::new("far", 401, far));
+        share_out(&mut config.pools, view);
+        // Nobody in it serves, and its packets are left to the host.
+        let gone = Pool { on_empty: OnEmpty::Pass, ..Pool::new("gone", 251, vec![real(110)]) };
+        config.pools.push(gone);
         config.director.peers = vec![PEER_ADDRESS];
         view.macs.insert(PEER_ADDRESS, PEER);
         let service = |name: &str, vip, ports, protocol, pool| {
@@ -114,12 +121,15 @@ impl World {
                 ..service("any", ANY_VIP, Ports::ANY, Protocol::Tcp, 0)
             },
             Service { tracking: Tracking::Full, ..service("full", ANY_VIP, Ports::ANY, Protocol::Udp, 1) },
+            service("gone", VIP_6, Ports { first: 443, last: 443 }, Protocol::Tcp, 2),
             Service {
                 access: Some(denying("10.0.0.0/30")),
+                locality: locality(["10.0.0.2/31", "10.0.0.8/29"]),
                 ..service("denying", VIP, Ports { first: 443, last: 443 }, Protocol::Tcp, 0)
             },
             Service {
                 access: Some(denying("::/126")),
+                locality: locality(["::4/127", "::8/125"]),
                 affinity: Affinity::Source { bits: 127 },
                 ..service("denying6", VIP_6, range, Protocol::Tcp, 1)
             },
@@ -180,6 +190,31 @@ fn address(index: u16) -> IpAddr {
 
 fn real(index: u16) -> Real {
     Real::new(&format!("real{index}"), address(index), 1)
+}
+
+/// Every other one in the one zone, and every other one of the rest in the other.
+fn put_in_zones(reals: &mut [Real]) {
+    for (index, real) in reals.iter_mut().enumerate() {
+        real.zone = [Some("east"), None, Some("west"), None][index % 4].map(String::from);
+    }
+}
+
+/// Clients of these two networks prefer the one zone and the other.
+fn locality(nets: [&str; 2]) -> BTreeMap<IpNet, String> {
+    let zones = ["east", "west"].map(String::from);
+    nets.into_iter().map(|net| net.parse().expect("a prefix")).zip(zones).collect()
+}
+
+/// One real server of each pool takes but a part of what is its own, and one helps because its zone is short of others.
+fn share_out(pools: &mut [Pool], view: &mut View) {
+    for pool in pools {
+        let share = Asked { share: Share::thousandths(400), ..Asked::default() };
+        view.asked.entry(pool.name.clone()).or_default().insert(pool.reals[1].address, share);
+        if let Some(last) = pool.reals.last_mut() {
+            last.tier = 1;
+        }
+        pool.min_healthy = 3;
+    }
 }
 
 /// Everybody but these.

@@ -13,7 +13,7 @@ use lb_common::reason::{Action, Reason};
 use lb_common::wire::Buffer;
 use lb_user::dataplane::{CounterId, HostTables, Kernel, Maps, WordMap};
 use lb_user::reconcile::Reconciler;
-use lb_user::state::{Health, Moment};
+use lb_user::state::{Duty, Health, Moment, Order};
 use nix::sched::{CloneFlags, unshare};
 use nix::time::{ClockId, clock_gettime};
 
@@ -145,6 +145,9 @@ fn changed(world: &World, changes: u64, random: &mut Random) -> World {
             if random.one_in(8) {
                 real.weight = random.below(3) as u32;
             }
+            let duty = random.pick(&[Duty::Serve, Duty::Serve, Duty::Serve, Duty::Drain, Duty::Maintenance]);
+            let weight = random.one_in(6).then(|| random.below(3) as u32);
+            view.orders.entry(pool.name.clone()).or_default().insert(real.address, Order { duty, weight });
         }
         if changes % 2 == index as u64 {
             pool.reals.pop();

@@ -3,7 +3,9 @@
 use super::Tables;
 use super::flow::Flow;
 use crate::abi::limits::SERVICE_SLOTS;
-use crate::abi::{AccessList, Admission, RingRange, ServiceFlags, ServiceId, ServiceKey, ServiceSlot, Settings, VERSION};
+use crate::abi::{
+    AccessList, Admission, RingRange, ServiceFlags, ServiceId, ServiceKey, ServiceSlot, Settings, VERSION,
+};
 use crate::reason::Reason;
 use crate::wire::{Ethernet, Frame};
 

@@ -79,6 +79,12 @@ fn each_mistake_is_named_with_its_line_and_its_cure() {
             "x.toml:19: service.locality: \"fd00::/8\" is not of",
         ),
         (
+            "port = 3306",
+            "port = 3306\nlocality = { \"10.1.0.0/16\" = \"a\" }",
+            "x.toml:19: service.locality sends 10.1.0.0/16 to zone \"a\", and no real server of pool mysql is in it; \
+             write `zone = \"a\"` to those of [[pool.mysql.real]] that are in it",
+        ),
+        (
             "[director]",
             "[director]\ncontrol_socket = \"x.sock\"",
             "x.toml:3: director.control_socket is \"x.sock\"; it must be an absolute path",

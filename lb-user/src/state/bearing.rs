@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn ranks_serve_until_there_are_enough() {
         use Flows::{All, None as Nothing, Old};
-        let rows: [(&[(u16, Flows)], u32, u16); 8] = [
+        type Row<'a> = (&'a [(u16, Flows)], u32, u16);
+        let rows: [Row<'_>; 8] = [
             (&[(0, All), (1, All)], 1, 0),
             (&[(0, Nothing), (1, All), (2, All)], 1, 1),
             (&[(0, Old), (1, All)], 1, 1),

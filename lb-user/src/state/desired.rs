@@ -175,7 +175,9 @@ fn services<'a, M: Maps>(
         let id = exact.or_else(moved).or_else(|| free.take(ServiceId::new));
         claimed.extend(id);
         let id = id.ok_or_else(|| DesiredError::Services(service.name.clone()))?;
-        let former = directory.services.get(&id);
+        // Clients who get a zone have been where the service's own ring says.
+        let of_service = || directory.service(service, &Name::EMPTY).and_then(|id| directory.services.get(&id));
+        let former = directory.services.get(&id).or_else(of_service);
         // Every branch has a ring.
         let ring = rings.get_mut(&(service.pool, branch.zone));
         let ring = ring.ok_or_else(|| DesiredError::Services(service.name.clone()))?;

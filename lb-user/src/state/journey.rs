@@ -357,7 +357,7 @@ fn go(world: &mut World, act: &Act) -> Result<(), String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: std::env::var("JC").map_or(32, |c| c.parse().unwrap()), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn a_flow_stays_until_its_real_server_dies_or_it_falls_silent(
@@ -372,6 +372,19 @@ proptest! {
             prop_assert_eq!(outcome, Ok(()), "act {}", number);
         }
     }
+}
+
+#[test]
+fn clients_who_get_a_zone_keep_their_flows() {
+    let mut world = World::new(Ways::default());
+    world.open(300);
+    world.ways.zones = true;
+    world.write();
+    assert_eq!(world.speak(|_| true), Ok(()));
+    world.now += IDLE / 2;
+    world.open(100);
+    world.sweep();
+    assert_eq!(world.speak(|_| true), Ok(()));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The rings: for each pool that a service uses one, and one for each zone that clients of a service prefer.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -21,19 +22,26 @@ pub type RingKey<'a> = (usize, Option<&'a str>);
 
 /// The bases of the rings, which change only with the config and with weights above it.
 #[derive(Debug, Default)]
-pub struct RingCache(HashMap<(String, Option<String>), (Vec<Member>, Arc<[u16]>)>);
+pub struct RingCache(HashMap<(String, Option<String>), Base>);
+
+/// What a base is made of, and by bucket the index of the owner in the crew.
+#[derive(Debug, Default)]
+struct Base {
+    members: Vec<Member>,
+    owners: Arc<[u16]>,
+}
 
 impl RingCache {
     fn base(&mut self, pool: &Pool, zone: Option<&str>, members: &[Member]) -> Arc<[u16]> {
         let size = pool.ring_size as usize;
         let key = (pool.name.clone(), zone.map(String::from));
-        let cached = self.0.entry(key).or_insert_with(|| (Vec::new(), Arc::new([])));
-        if cached.0 != members || cached.1.len() != size {
-            let mut base = vec![0; size];
-            ring::base(members, &mut vec![Turn::default(); members.len()], &mut base);
-            *cached = (members.to_vec(), base.into());
+        let cached = self.0.entry(key).or_default();
+        if cached.members != members || cached.owners.len() != size {
+            let mut owners = vec![0; size];
+            ring::base(members, &mut vec![Turn::default(); members.len()], &mut owners);
+            *cached = Base { members: members.to_vec(), owners: owners.into() };
         }
-        cached.1.clone()
+        cached.owners.clone()
     }
 }
 
@@ -119,30 +127,35 @@ pub fn rings<'a, M: Maps>(
     crews: &[Vec<Known<'_>>],
     cache: &mut RingCache,
 ) -> Result<Rings<'a, M>, DesiredError> {
-    let Wish { config, view, directory, .. } = wish;
+    let Wish { config, directory, .. } = wish;
     let mut free = FreeBuckets::new(directory.rings(), config.limits.ring_buckets);
     let mut rings = Rings::new();
     for key in config.services.iter().flat_map(ring_keys) {
-        if rings.contains_key(&key) {
-            continue;
+        if let Entry::Vacant(entry) = rings.entry(key) {
+            entry.insert(ring(wish, key, &crews[key.0], cache, &mut free)?);
         }
-        let (pool, crew) = (&config.pools[key.0], &crews[key.0]);
-        let circle = Circle::new(view.hash_seed, pool, key.1, crew);
-        let base = cache.base(pool, key.1, &circle.base);
-        let mut owners = vec![NOBODY; base.len()];
-        ring::owners(&circle.members, &base, &circle.parts, &mut owners);
-        let known = directory.ring(&pool.name, key.1.unwrap_or(""), circle.signature);
-        let taken = known.is_some_and(|range| takes_from_the_living(wish.maps, range, crew, &base, &owners));
-        let range = match known.filter(|_| !taken) {
-            Some(range) => Some(range),
-            None => free.take(pool.ring_size).or(known),
-        };
-        let range = range.ok_or_else(|| DesiredError::Buckets(pool.name.clone(), pool.ring_size))?;
-        let (signature, in_place) = (circle.signature, known == Some(range));
-        let former = FormerRings::new(wish.maps);
-        rings.insert(key, Ring { pool: key.0, signature, range, former, base, owners, in_place });
     }
     Ok(rings)
+}
+
+fn ring<'a, M: Maps>(
+    wish: &Wish<'a, M>,
+    (index, zone): RingKey<'a>,
+    crew: &[Known<'_>],
+    cache: &mut RingCache,
+    free: &mut FreeBuckets,
+) -> Result<Ring<'a, M>, DesiredError> {
+    let pool = &wish.config.pools[index];
+    let Circle { base, members, parts, signature } = Circle::new(wish.view.hash_seed, pool, zone, crew);
+    let base = cache.base(pool, zone, &base);
+    let mut owners = vec![NOBODY; base.len()];
+    ring::owners(&members, &base, &parts, &mut owners);
+    let known = wish.directory.ring(&pool.name, zone.unwrap_or_default(), signature);
+    let stays = known.filter(|range| !takes_from_the_living(wish.maps, *range, crew, &base, &owners));
+    let range = stays.or_else(|| free.take(pool.ring_size)).or(known);
+    let range = range.ok_or_else(|| DesiredError::Buckets(pool.name.clone(), pool.ring_size))?;
+    let (in_place, former) = (known == Some(range), FormerRings::new(wish.maps));
+    Ok(Ring { pool: index, signature, range, former, base, owners, in_place })
 }
 
 /// The ring of a service, then those for clients who prefer a zone.

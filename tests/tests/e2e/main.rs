@@ -7,5 +7,6 @@ mod operation;
 mod paths;
 mod scene;
 mod services;
+mod shares;
 mod traffic;
 mod verdicts;

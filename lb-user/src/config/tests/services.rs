@@ -25,6 +25,31 @@ fn said(text: &str) -> String {
     Config::parse("x.toml", text).expect_err(text).to_string()
 }
 
+/// The same, with the first real server in the zone `a`.
+fn with_zones(keys: &str) -> String {
+    with(keys).replace("name = \"db1\"\n", "name = \"db1\"\nzone = \"a\"\n")
+}
+
+#[test]
+fn zones_are_those_of_the_pool_and_count_as_services_and_rings() {
+    let Parsed { config, .. } = parsed(&with_zones("port = 3306\nlocality = { \"10.1.0.0/16\" = \"a\" }"));
+    let service = &config.services[0];
+    assert_eq!((service.zones().into_iter().collect::<Vec<_>>(), service.prefixes().len()), (vec!["a"], 1));
+    let locality = "port = 3306\nlocality = { \"10.1.0.0/16\" = \"a\", \"10.2.0.0/16\" = \"b\" }";
+    let said_of_b = "sends 10.2.0.0/16 to zone \"b\", and no real server of pool mysql is in it; zones there: a";
+    assert!(said(&with_zones(locality)).contains(said_of_b));
+    let many: Vec<String> = (0..16).map(|zone| format!("\"10.{zone}.0.0/16\" = \"z{zone}\"")).collect();
+    let many = said(&with_zones(&format!("port = 3306\nlocality = {{ {} }}", many.join(", "))));
+    assert!(many.contains("service.locality has 16 zones; it may have 15"), "{many}");
+    let tight = "[limits]\nservices = 1\nring_buckets = 600\naccess_prefixes = 1\n\n[pool.mysql]";
+    let tight = with_zones("port = 3306\nlocality = { \"10.1.0.0/16\" = \"a\" }")
+        .replace("[pool.mysql]\n", &format!("{tight}\n"));
+    let tight = said(&tight);
+    for key in ["limits.services", "limits.ring_buckets", "limits.access_prefixes"] {
+        assert!(tight.contains(key), "{tight}");
+    }
+}
+
 #[test]
 fn each_mistake_in_a_service_is_named_with_its_line_and_its_cure() {
     let prefix = "x.toml:19: service.deny: \"";
