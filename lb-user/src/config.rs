@@ -4,7 +4,9 @@
 
 mod changes;
 mod check;
+mod confirm;
 mod discovery;
+mod hooks;
 mod locality;
 mod peering;
 mod problem;
@@ -26,10 +28,11 @@ use lb_common::abi::limits::{
 pub use changes::changes;
 pub(crate) use check::rcode_name;
 pub use check::{
-    Account, Agent, Check, CheckKind, Dns, Http, Login, Method, Mysql, MysqlRole, Pattern, ProbeMarks, Redis,
-    RedisRole, Script, Secret, StatusCodes, Tls, Udp, Via, Way,
+    Account, Agent, Check, CheckKind, Confirm, Dns, Http, Jitter, Login, Method, Mysql, MysqlRole, Pattern, ProbeMarks,
+    Redis, RedisRole, Script, Secret, StatusCodes, Tls, Udp, Via, Way,
 };
 pub use discovery::{Discovery, DnsSource, Found, Source, parse_reals};
+pub use hooks::Hooks;
 pub use peering::{PEERING_PORT, Peering};
 pub use problem::{ConfigErrors, Problem};
 pub use service::{AccessRules, Affinity, Ports, Service, Tracking};
@@ -100,12 +103,16 @@ pub struct Config {
     pub sync_groups: Vec<vrrp::SyncGroup>,
     /// `[peering]`; `None`: directors tell one another nothing.
     pub peering: Option<Peering>,
+    /// `[hooks]`
+    pub hooks: Option<Hooks>,
 }
 
 impl Config {
-    /// Without virtual routers.
-    pub const fn new(director: Director, limits: Limits, pools: Vec<Pool>, services: Vec<Service>) -> Self {
-        Self { director, limits, pools, services, vrrp: Vec::new(), sync_groups: Vec::new(), peering: None }
+    /// Without virtual routers, peering and hooks.
+    pub fn new(director: Director, limits: Limits, pools: Vec<Pool>, services: Vec<Service>) -> Self {
+        let vrrp = Vec::new();
+        let sync_groups = Vec::new();
+        Self { director, limits, pools, services, vrrp, sync_groups, peering: None, hooks: None }
     }
 }
 

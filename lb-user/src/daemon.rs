@@ -4,6 +4,7 @@
 
 mod control;
 mod discovery;
+mod health;
 mod orders;
 mod peering;
 mod reload;
@@ -19,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use nix::time::{ClockId, clock_gettime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Parsed};
@@ -27,9 +28,10 @@ use crate::dataplane::{Attached, EgressWay, Former, Kernel, Mode};
 use crate::health::{Engine, Event};
 use crate::net::{self, Commands, Link, NetEvent};
 use crate::reconcile::Reconciler;
-use crate::state::{Health, Moment, Path, Summary, View};
-use control::{Control, Verdict};
+use crate::state::{Moment, Path, Summary, View};
+use control::Control;
 use discovery::Discovered;
+use health::Told;
 use peering::Peers;
 use world::{World, addresses};
 
@@ -37,8 +39,6 @@ pub use control::LogSwitch;
 
 /// How long a start waits for the MACs of real servers before it attaches without those that are missing.
 const RESOLVE: Duration = Duration::from_secs(1);
-/// Verdicts between two turns of the loop; a check that finds no room waits.
-const VERDICTS: usize = 1024;
 /// A failed write of the maps is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the pins are looked at while something waits for them.
@@ -81,7 +81,8 @@ struct Daemon {
     kernel: Kernel,
     reconciler: Reconciler,
     engine: Engine,
-    verdicts: mpsc::Receiver<Event>,
+    verdicts: mpsc::UnboundedReceiver<Event>,
+    told: Told,
     commands: Commands,
     network: mpsc::Receiver<NetEvent>,
     /// Indexes of the interfaces that the program runs on.
@@ -114,9 +115,10 @@ impl Daemon {
         };
         let control = Control::start(&config, log)?;
         world.view.orders = control.view_orders();
-        let (sender, verdicts) = mpsc::channel(VERDICTS);
+        let (sender, verdicts) = mpsc::unbounded_channel();
         let engine = Engine::new(sender);
         let reconciler = Reconciler::default();
+        let told = Told::new(&config, &world);
         let mut daemon = Self {
             path,
             config,
@@ -125,6 +127,7 @@ impl Daemon {
             reconciler,
             engine,
             verdicts,
+            told,
             commands,
             network,
             attached: Vec::new(),
@@ -173,12 +176,6 @@ impl Daemon {
         }
     }
 
-    /// Tells the watcher whose MACs may be wrong: those whose checks fail.
-    fn watch_doubted(&self) {
-        let down = self.world.view.health.values().flatten().filter(|(_, health)| **health == Health::Down);
-        self.commands.doubted(down.map(|(address, _)| *address).collect());
-    }
-
     fn attach(&mut self) -> Result<()> {
         let interfaces: Vec<(String, u32)> =
             self.world.links.iter().map(|link| (link.name.clone(), link.index)).collect();
@@ -207,12 +204,9 @@ impl Daemon {
         Ok(self.kernel.attach_egress(&interfaces, &[EgressWay::Link, EgressWay::Filter])?)
     }
 
-    fn start_checks(&mut self) {
-        let view = &self.world.view;
-        self.engine.apply(&self.config, |pool, address| view.health_of(pool, address));
-    }
-
     async fn serve(&mut self, signals: &mut Signals) {
+        let mut signs = tokio::time::interval(health::SIGNS);
+        signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let sweep = self.swept + if self.reconciler.tracks() { SWEEP } else { SLOW_SWEEP };
             let retry = self.retry.unwrap_or(sweep);
@@ -236,6 +230,10 @@ impl Daemon {
                     self.sweep();
                     false
                 }
+                _ = signs.tick(), if self.minds_signs() => {
+                    self.look_at_signs();
+                    false
+                }
                 () = tokio::time::sleep_until(retry), if self.retry.is_some() => true,
             };
             if changed {
@@ -247,6 +245,7 @@ impl Daemon {
     /// Takes everything else that has arrived along, then writes once.
     fn settle(&mut self) {
         self.drain();
+        self.refresh_surroundings();
         self.retry = None;
         let attached = self.attach_again();
         let outcome = self.write().and(attached);
@@ -255,6 +254,7 @@ impl Daemon {
             error!("the tables are not what they should be; trying again: {error:#}");
             self.retry = Some(Instant::now() + RETRY);
         }
+        self.tell_hooks();
     }
 
     fn drain(&mut self) {
@@ -274,8 +274,9 @@ impl Daemon {
 
     fn write(&mut self) -> Result<()> {
         let summary = self.reconciler.reconcile(&self.config, &self.world.view, &mut self.kernel, now()?)?;
+        let after = self.told.time_since_verdict();
         if summary != Summary::default() {
-            info!("tables written: {summary}");
+            info!("tables written: {summary}{after}");
         }
         Ok(())
     }
@@ -297,20 +298,6 @@ impl Daemon {
         }
     }
 
-    fn handle_verdict(&mut self, event: Event) -> bool {
-        let Event { pool, address, health, reason, at } = event;
-        let Some(real) = world::checked_real(&self.config, &pool, address) else { return false };
-        let (from, to) = (self.world.view.health_of(&pool, address).name(), health.name());
-        match health {
-            Health::Down => warn!("{pool}/{} is {to} (was {from}): {reason}", real.name),
-            _ => info!("{pool}/{} is {to} (was {from}): {reason}", real.name),
-        }
-        self.world.view.set_health(&pool, address, health);
-        self.control.verdicts.insert((pool, address), Verdict { health, reason, at: at.into() });
-        self.watch_doubted();
-        true
-    }
-
     /// Whether the maps have to be looked at.
     fn handle_network(&mut self, event: NetEvent) -> bool {
         match event {
@@ -330,6 +317,7 @@ impl Daemon {
 
     fn handle_path(&mut self, address: IpAddr, path: Path) -> bool {
         let old = self.world.view.paths.insert(address, path);
+        self.told.doubt_surroundings();
         let is_real = || self.config.pools.iter().flat_map(|pool| &pool.reals).any(|real| real.address == address);
         if path == Path::Here && old != Some(path) && self.config.director.peers.is_empty() && is_real() {
             warn!(
@@ -351,6 +339,7 @@ impl Daemon {
             warn!("{name} is {}", if *up { "up" } else { "down" });
         }
         *known = link;
+        self.told.doubt_surroundings();
         self.world.refresh_interfaces();
         true
     }

@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod discovery;
 pub mod health;
+pub mod hooks;
 pub mod net;
 pub mod peering;
 pub mod reconcile;

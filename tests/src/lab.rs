@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use lb_common::abi::Mac;
 
+pub use cabling::Plug;
 pub use command::output;
 pub use crowd::{Count, Crowd};
 pub use director::{Director, Seat, binary};

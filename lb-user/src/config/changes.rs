@@ -5,7 +5,7 @@ use super::{Config, Pool, Real, Service};
 /// What is other in `new` than in `old`, each in words; empty if they are the same.
 pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     // A new field has to be thought of here.
-    let Config { director, limits: _, pools, services, vrrp, sync_groups, peering } = new;
+    let Config { director, limits: _, pools, services, vrrp, sync_groups, peering, hooks } = new;
     let mut changes = Vec::new();
     let mut note = |changed: bool, what: &str| {
         if changed {
@@ -15,6 +15,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     note(old.director.hash_seed != director.hash_seed, "director.hash_seed changed");
     note(old.director.peers != director.peers, "director.peers changed");
     note(old.peering != *peering, "peering changed");
+    note(old.hooks != *hooks, "hooks changed");
     note(old.director.gateways != director.gateways, "director.gateways changed");
     named(&mut changes, "pool", (&old.pools, pools), |pool| &pool.name, pool_changes);
     let service = |a: &Service, b: &Service| service_changes((a, old), (b, new));

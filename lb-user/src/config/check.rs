@@ -41,6 +41,30 @@ pub struct Check {
     pub rise: u32,
     /// Failures in a row that make a real server that is up down; at least 1.
     pub fall: u32,
+    /// By how much intervals differ from one another.
+    pub jitter: Jitter,
+    /// Whether a real server that goes down often needs more successes to come back.
+    pub damping: bool,
+    /// Who agrees before a real server is taken out.
+    pub confirm: Confirm,
+}
+
+/// `jitter`: an interval may be so much shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jitter {
+    /// By a part of it: 0 to 50 percent.
+    Percent(u8),
+    /// By this long, at most half of the interval.
+    Time(Duration),
+}
+
+/// `confirm`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// Nobody: our own verdict counts.
+    Nobody,
+    /// The other directors: it stays as long as one of them says that it is up.
+    Peers,
 }
 
 /// `type = "…"` with the keys that it has of its own.
@@ -193,6 +217,24 @@ pub struct Agent {
 }
 
 impl Check {
+    /// Of this kind, without a port, and everything else as a file has it that does not say.
+    pub const fn new(kind: CheckKind) -> Self {
+        Self {
+            kind,
+            via: Via::Real,
+            vip: None,
+            port: 0,
+            interval: INTERVAL,
+            fast_interval: INTERVAL,
+            timeout: TIMEOUT,
+            rise: RISE,
+            fall: FALL,
+            jitter: Jitter::Percent(0),
+            damping: true,
+            confirm: Confirm::Nobody,
+        }
+    }
+
     /// One line for people, such as "http GET /health port 80".
     pub fn describe(&self) -> String {
         let kind = self.kind.describe();
@@ -200,6 +242,16 @@ impl Check {
         match self.via {
             Via::Real => format!("{kind}{port}"),
             Via::Vip(vip) => format!("{kind}{port} via {vip}"),
+        }
+    }
+}
+
+impl Jitter {
+    /// By how much this interval may be shorter.
+    pub fn of(self, interval: Duration) -> Duration {
+        match self {
+            Self::Percent(percent) => interval * u32::from(percent) / 100,
+            Self::Time(time) => time.min(interval / 2),
         }
     }
 }
@@ -271,6 +323,11 @@ impl fmt::Display for RedisRole {
         })
     }
 }
+
+const INTERVAL: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(1);
+const RISE: u32 = 2;
+const FALL: u32 = 3;
 
 /// The default of `expect_status`.
 const GOOD_STATUSES: RangeInclusive<u16> = 200..=399;

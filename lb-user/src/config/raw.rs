@@ -21,6 +21,16 @@ pub struct File {
     #[serde(default)]
     pub service: Vec<Spanned<Service>>,
     pub peering: Option<Spanned<Peering>>,
+    pub hooks: Option<Spanned<Hooks>>,
+}
+
+/// `[hooks]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hooks {
+    pub command: Spanned<String>,
+    pub user: Option<Spanned<String>>,
+    pub timeout: Option<Spanned<String>>,
 }
 
 /// `[peering]`

@@ -14,7 +14,9 @@ use super::peering::peering;
 use super::problem::Report;
 use super::service::{Located, services};
 use super::values::{address, duration_within, name, number};
-use super::{Config, Director, Limits, OnEmpty, PIN_DIR, Pool, Real, Service, XdpMode, check, locality, raw};
+use super::{
+    Config, Director, Limits, OnEmpty, PIN_DIR, Pool, Real, Service, XdpMode, check, confirm, hooks, locality, raw,
+};
 
 /// IFNAMSIZ less the zero at the end.
 const INTERFACE_NAME: usize = 15;
@@ -35,9 +37,11 @@ pub fn validate(report: &mut Report<'_>, file: &raw::File) -> Option<Config> {
     locality::check(report, file, &pools);
     within_limits(report, file, &limits, &pools, &services);
     let peering = peering(report, file.peering.as_ref(), &director);
+    confirm::needs_peering(report, file);
+    let hooks = file.hooks.as_ref().map(|raw| hooks::hooks(report, raw.get_ref()));
     report.errors.is_empty().then_some(())?;
     let services = services.into_iter().map(|(_, service)| service).collect();
-    Some(Config { peering, ..Config::new(director, limits, pools, services) })
+    Some(Config { peering, hooks, ..Config::new(director, limits, pools, services) })
 }
 
 fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {

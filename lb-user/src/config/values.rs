@@ -73,7 +73,8 @@ fn written(duration: Duration) -> String {
     format!("{milliseconds}ms")
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// A number and a unit.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;

@@ -10,8 +10,9 @@ use tracing::{debug, error, info};
 
 use super::{Daemon, now};
 use crate::config;
-use crate::peering::{Event, Opinion, Peering, State, Verdict, stands_for};
-use crate::state::{Batch, Health};
+use crate::health::{self, Opinions, SecondOpinion};
+use crate::peering::{Asker, Event, Opinion, Peering, State, Verdict, stands_for};
+use crate::state::Batch;
 
 /// How often the pins are looked at for news.
 const LOOK: Duration = Duration::from_millis(250);
@@ -93,6 +94,25 @@ impl Channel {
     }
 }
 
+/// Those that are asked before a real server is taken out.
+#[derive(Debug)]
+struct OtherDirectors(Asker);
+
+impl SecondOpinion for OtherDirectors {
+    fn ask(&self, pool: &str, address: IpAddr, limit: Duration) -> Opinions {
+        let (asker, pool) = (self.0.clone(), pool.to_owned());
+        Box::pin(async move {
+            let opinions = asker.opinion(&pool, address, Instant::now() + limit).await;
+            let verdict = |opinion: Opinion| match opinion.verdict {
+                Verdict::Up => health::Opinion::Up,
+                Verdict::Down => health::Opinion::Down,
+                Verdict::Unknown | Verdict::Unchecked => health::Opinion::Unknown,
+            };
+            opinions.into_iter().map(|(_, opinion)| verdict(opinion)).collect()
+        })
+    }
+}
+
 impl Daemon {
     /// Makes the channel what the config says; one that stays the same is not touched.
     pub(super) fn apply_peering(&mut self) {
@@ -115,6 +135,9 @@ impl Daemon {
             }
         }
         self.peers.look = Instant::now();
+        let second =
+            self.peers.peering().map(|peering| Arc::new(OtherDirectors(peering.asker())) as Arc<dyn SecondOpinion>);
+        self.engine.set_second_opinion(second);
     }
 
     /// What this director says of itself.
@@ -206,10 +229,11 @@ impl Daemon {
         if !known.is_some_and(|pool| pool.reals.iter().any(|real| real.address == address)) {
             return Opinion { verdict: Verdict::Unknown, age: None };
         }
-        let verdict = match self.world.view.health_of(pool, address) {
-            Health::Unchecked => Verdict::Unchecked,
-            Health::Up => Verdict::Up,
-            Health::Down => Verdict::Down,
+        // What its own check says, not what it was persuaded of: or two directors would keep a dead one up for ever.
+        let verdict = match self.engine.opinion(pool, address) {
+            health::Opinion::Unknown => Verdict::Unchecked,
+            health::Opinion::Up => Verdict::Up,
+            health::Opinion::Down => Verdict::Down,
         };
         Opinion { verdict, age: self.engine.last_probe(pool, address) }
     }

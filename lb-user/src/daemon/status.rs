@@ -79,6 +79,7 @@ impl Daemon {
         let known = pool.reals.iter().map(|real| self.real_status(pool, real, tables));
         let name = Name::new(&pool.name);
         let infos = tables.directory.reals.iter().filter(|(_, info)| info.pool == name);
+        let held = self.engine.held();
         let departed = infos.filter_map(|(id, info)| departed(pool, *id, info, tables));
         PoolStatus {
             name: pool.name.clone(),
@@ -86,7 +87,7 @@ impl Daemon {
             min_healthy: pool.min_healthy,
             on_empty: pool.on_empty.name().into(),
             ring_size: pool.ring_size,
-            held: self.world.view.held.contains(&pool.name).then(|| "its verdicts are not believed for now".into()),
+            held: held.iter().find(|(held, _)| *held == pool.name).map(|(_, cause)| cause.to_string()),
             discovery: self.discovery_status(pool),
             reals: known.chain(departed).collect(),
         }

@@ -46,11 +46,15 @@ impl World {
         world
     }
 
-    /// Drops verdicts and MACs of what the config does not have, and verdicts of pools that are not checked.
+    /// Drops verdicts, wishes and MACs of what the config does not have, and those of pools that are not checked.
     pub fn forget_all_but(&mut self, config: &Config) {
         for (pool, reals) in &mut self.view.health {
             reals.retain(|address, _| checked_real(config, pool, *address).is_some());
         }
+        for (pool, reals) in &mut self.view.asked {
+            reals.retain(|address, _| checked_real(config, pool, *address).is_some());
+        }
+        self.view.held.retain(|name| config.pools.iter().any(|pool| pool.name == *name && pool.check.is_some()));
         let known: HashSet<IpAddr> = addresses(config).into_iter().collect();
         self.view.macs.retain(|address, _| known.contains(address));
         self.view.paths.retain(|address, _| known.contains(address));

@@ -105,6 +105,15 @@ pub enum ProbeFailure {
 }
 
 impl ProbeFailure {
+    /// Whether only somebody who has been reached can have caused it: a refusal, a wrong answer, and not silence or a
+    /// fault of our own.
+    pub const fn is_reply(&self) -> bool {
+        match self {
+            Self::Refused | Self::Closed { .. } | Self::Wrong(_) => true,
+            Self::TimedOut { .. } | Self::Unreachable(_) | Self::Other { .. } => false,
+        }
+    }
+
     fn wrong(what: impl Into<String>) -> Self {
         Self::Wrong(what.into())
     }

@@ -8,6 +8,8 @@ use lb_common::hash::mix;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     due: Duration,
+    /// Changes with each probe; tells checks apart.
+    seed: u64,
 }
 
 impl Schedule {
@@ -15,7 +17,7 @@ impl Schedule {
     /// together. `seed` tells checks apart.
     pub const fn new(interval: Duration, seed: u64) -> Self {
         let most = if interval.as_millis() < 1000 { interval.as_millis() as u64 } else { 1000 };
-        Self { due: Duration::from_millis(mix(seed) % (most + 1)) }
+        Self { due: Duration::from_millis(mix(seed) % (most + 1)), seed }
     }
 
     /// When the next probe is due.
@@ -23,10 +25,18 @@ impl Schedule {
         self.due
     }
 
-    /// After a probe that ended at `now`: the next one starts an interval after the last one did, but not before it
-    /// has ended, and late ones are not made up for.
-    pub fn handle_end(&mut self, now: Duration, interval: Duration) {
-        self.due = (self.due + interval).max(now);
+    /// After a probe that ended at `now`: the next one starts an interval after the last one did, or up to `jitter` less
+    /// than that, but not before it has ended, and late ones are not made up for.
+    pub fn handle_end(&mut self, now: Duration, interval: Duration, jitter: Duration) {
+        self.seed = mix(self.seed.wrapping_add(1));
+        let most = u64::try_from(jitter.min(interval).as_micros()).unwrap_or(u64::MAX).saturating_add(1);
+        let less = Duration::from_micros(self.seed % most);
+        self.due = (self.due + interval - less).max(now);
+    }
+
+    /// The next probe is due at once.
+    pub fn hurry(&mut self, now: Duration) {
+        self.due = self.due.min(now);
     }
 }
 
@@ -48,10 +58,28 @@ mod tests {
 
     #[test]
     fn probes_start_an_interval_apart_and_never_overlap() {
-        let mut schedule = Schedule { due: SECOND };
-        schedule.handle_end(SECOND * 3 / 2, SECOND);
+        let mut schedule = Schedule { due: SECOND, seed: 1 };
+        schedule.handle_end(SECOND * 3 / 2, SECOND, Duration::ZERO);
         assert_eq!(schedule.due(), SECOND * 2);
-        schedule.handle_end(SECOND * 7, SECOND);
+        schedule.handle_end(SECOND * 7, SECOND, Duration::ZERO);
         assert_eq!(schedule.due(), SECOND * 7);
+        schedule.handle_end(SECOND * 7, SECOND, Duration::ZERO);
+        schedule.hurry(SECOND * 15 / 2);
+        assert_eq!(schedule.due(), SECOND * 15 / 2);
+    }
+
+    #[test]
+    fn jitter_shortens_intervals_each_by_another_length() {
+        let jitter = SECOND / 10;
+        let mut schedule = Schedule { due: Duration::ZERO, seed: 7 };
+        let mut lengths: Vec<Duration> = Vec::new();
+        for _ in 0..1000 {
+            let before = schedule.due();
+            schedule.handle_end(before, SECOND, jitter);
+            lengths.push(schedule.due() - before);
+        }
+        assert!(lengths.iter().all(|length| (SECOND - jitter..=SECOND).contains(length)));
+        let short = lengths.iter().filter(|length| **length < SECOND - jitter / 2).count();
+        assert!((400..=600).contains(&short), "{short} of 1000 are in the lower half");
     }
 }

@@ -10,12 +10,13 @@ pub struct Tracker {
     against: u32,
     rise: u32,
     fall: u32,
+    due: Option<Health>,
 }
 
 impl Tracker {
     /// Starts from a former verdict, or from [`Health::Unchecked`]. `rise` and `fall` are at least 1.
     pub const fn new(state: Health, rise: u32, fall: u32) -> Self {
-        Self { state, against: 0, rise, fall }
+        Self { state, against: 0, rise, fall, due: None }
     }
 
     /// The verdict.
@@ -23,22 +24,47 @@ impl Tracker {
         self.state
     }
 
-    /// Takes one result and says the new verdict if it changes. The first result of all decides at once; later,
-    /// `rise` successes in a row make a real server that is down up, `fall` failures in a row the other way.
-    pub fn handle_result(&mut self, success: bool) -> Option<Health> {
+    /// Takes one result and says the verdict that is due, if it is another. The first result of all decides at once;
+    /// later, `rise` successes in a row make a real server that is down up, `fall` failures in a row the other way. What is
+    /// due stays so until it is [settled](Self::settle), [forgotten](Self::forget), or the results say otherwise.
+    pub fn note(&mut self, success: bool) -> Option<Health> {
         let (agrees, other, needed) = match (self.state, success) {
             (Health::Unchecked, true) => (false, Health::Up, 1),
             (Health::Unchecked, false) => (false, Health::Down, 1),
             (Health::Up, success) => (success, Health::Down, self.fall),
             (Health::Down, success) => (!success, Health::Up, self.rise),
         };
-        self.against = if agrees { 0 } else { self.against + 1 };
-        if self.against < needed {
-            return None;
-        }
-        self.against = 0;
-        self.state = other;
-        Some(other)
+        self.against = if agrees { 0 } else { self.against.saturating_add(1) };
+        self.due = (self.against >= needed).then_some(other);
+        self.due
+    }
+
+    /// What is due, if anything.
+    pub const fn due(&self) -> Option<Health> {
+        self.due
+    }
+
+    /// Makes what is due the verdict, and says it.
+    pub fn settle(&mut self) -> Option<Health> {
+        let due = self.due.take()?;
+        (self.state, self.against) = (due, 0);
+        Some(due)
+    }
+
+    /// [`note`](Self::note) and [`settle`](Self::settle) in one: says the new verdict if it changes.
+    pub fn handle_result(&mut self, success: bool) -> Option<Health> {
+        self.note(success)?;
+        self.settle()
+    }
+
+    /// Counts anew from here; the verdict stays.
+    pub const fn forget(&mut self) {
+        (self.against, self.due) = (0, None);
+    }
+
+    /// From now on this many successes bring it back; at least 1.
+    pub const fn set_rise(&mut self, rise: u32) {
+        self.rise = rise;
     }
 
     /// Whether a change is in the air: some results against the verdict, but not enough yet.
@@ -65,6 +91,22 @@ mod tests {
         let changes = [false, false, true, false, false, false, true, true].map(|result| tracker.handle_result(result));
         assert_eq!(changes[..5], [None; 5]);
         assert_eq!(changes[5..], [Some(Health::Down), None, Some(Health::Up)]);
+    }
+
+    #[test]
+    fn what_is_due_waits_until_it_is_settled_or_forgotten() {
+        let mut tracker = Tracker::new(Health::Up, 2, 2);
+        assert_eq!(
+            [false, false, false].map(|result| tracker.note(result)),
+            [None, Some(Health::Down), Some(Health::Down)]
+        );
+        assert_eq!((tracker.state(), tracker.due()), (Health::Up, Some(Health::Down)));
+        tracker.forget();
+        assert_eq!([false, true, false].map(|result| tracker.note(result)), [None; 3]);
+        assert_eq!(tracker.note(false), Some(Health::Down));
+        assert_eq!((tracker.settle(), tracker.settle(), tracker.state()), (Some(Health::Down), None, Health::Down));
+        tracker.set_rise(1);
+        assert_eq!(tracker.handle_result(true), Some(Health::Up));
     }
 
     proptest! {

@@ -1,8 +1,10 @@
 //! `cargo xtask measure`.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
-use tests::measure::ring;
+use tests::measure::{checks, ring};
 
 /// How long changes take, from what the daemon knows to maps in the kernel.
 #[derive(Parser)]
@@ -22,11 +24,31 @@ enum What {
         #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         rounds: u32,
     },
+    /// A thousand health checks, each once a second, in the lab: processor time and memory of the daemon.
+    Checks {
+        /// A JSON object instead of a table.
+        #[arg(long)]
+        json: bool,
+        /// For how many seconds.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        seconds: u64,
+    },
 }
 
 fn main() -> Result<()> {
-    let Args { what: What::Ring { json, rounds } } = Args::parse();
-    ensure!(nix::unistd::geteuid().is_root(), "maps are made in the kernel: run this as root");
+    ensure!(nix::unistd::geteuid().is_root(), "it needs network namespaces and the kernel's maps: run this as root");
+    match Args::parse().what {
+        What::Ring { json, rounds } => measure_ring(json, rounds),
+        What::Checks { json, seconds } => {
+            let cost = checks::measure(Duration::from_secs(seconds))?;
+            let text = if json { serde_json::to_string(&cost)? + "\n" } else { cost.table() };
+            print!("{text}");
+            Ok(())
+        }
+    }
+}
+
+fn measure_ring(json: bool, rounds: u32) -> Result<()> {
     let timings = ring::measure(rounds)?;
     if json {
         for timing in timings {

@@ -36,6 +36,24 @@ impl Switch {
     }
 }
 
+/// Whether a cable is in its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plug {
+    /// It is.
+    In,
+    /// It is not.
+    Out,
+}
+
+impl Plug {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::In => "up",
+            Self::Out => "down",
+        }
+    }
+}
+
 impl Lab {
     pub(super) fn build(&self) -> Result<()> {
         self.switch_on(Switch::Near)?;
@@ -125,6 +143,14 @@ impl Lab {
     /// If the port does not let itself be told.
     pub fn finish_checksums_to(&self, port: &str) -> Result<()> {
         run(self.bridge.command("ethtool").args(["-K", port, "tx", "off", "tso", "off"]))
+    }
+
+    /// Plugs a machine's cable out of the switch of the client's segment, or in again. Its port is named after it.
+    ///
+    /// # Errors
+    /// If there is no such port.
+    pub fn set_port(&self, port: &str, plug: Plug) -> Result<()> {
+        self.bridge.ip(&format!("link set {port} {}", plug.word()))
     }
 
     fn switch_on(&self, switch: Switch) -> Result<()> {

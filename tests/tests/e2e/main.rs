@@ -12,3 +12,4 @@ mod scene;
 mod services;
 mod shares;
 mod traffic;
+mod verdicts;

@@ -6,13 +6,20 @@ use super::source::Source;
 const DAEMON: &str = "lb-user/src";
 
 /// Modules that are functions of what they are given.
-const PURE: [&str; 12] = [
+const PURE: [&str; 19] = [
     "lb-common/src",
     "lb-user/src/state",
+    "lb-user/src/daemon/health/roll",
+    "lb-user/src/health/damping",
+    "lb-user/src/health/hold",
+    "lb-user/src/health/judge",
+    "lb-user/src/health/network",
+    "lb-user/src/health/ramp",
     "lb-user/src/health/tracker",
     "lb-user/src/health/schedule",
     "lb-user/src/peering/message",
     "lb-user/src/peering/strangers",
+    "lb-user/src/hooks/queue",
     "lb-user/src/vrrp/announce",
     "lb-user/src/vrrp/checksum",
     "lb-user/src/vrrp/group",

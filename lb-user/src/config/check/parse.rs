@@ -7,12 +7,12 @@ use lb_common::abi::Protocol;
 use toml::Spanned;
 
 use super::super::problem::Report;
-use super::super::{Service, raw, syntax};
+use super::super::{Service, raw, syntax, values};
 use super::keys::Keys;
-use super::{Check, CheckKind, kinds, via};
+use super::{Check, CheckKind, Confirm, FALL, INTERVAL, Jitter, RISE, TIMEOUT, kinds, via};
 
-const INTERVAL: Duration = Duration::from_secs(2);
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// More would make intervals that have little to do with the one in the file.
+const MOST_JITTER: u8 = 50;
 
 /// All words of `type`.
 const TYPES: [&str; 10] = ["tcp", "http", "https", "mysql", "redis", "dns", "udp", "icmp", "script", "agent"];
@@ -31,8 +31,11 @@ pub fn check(report: &mut Report<'_>, pool: &str, raw: &Spanned<raw::Check>, use
         interval,
         fast_interval: keys.duration("fast_interval", interval),
         timeout: keys.duration("timeout", TIMEOUT),
-        rise: keys.number("rise", 1..=1000, 2),
-        fall: keys.number("fall", 1..=1000, 3),
+        rise: keys.number("rise", 1..=1000, RISE),
+        fall: keys.number("fall", 1..=1000, FALL),
+        jitter: jitter(&mut keys, interval),
+        damping: keys.flag("damping", true),
+        confirm: confirm(&mut keys),
         kind: kind.clone().unwrap_or(CheckKind::Tcp),
     };
     if check.timeout > check.interval {
@@ -73,6 +76,28 @@ fn kind(keys: &mut Keys<'_, '_>) -> Option<CheckKind> {
         }
     };
     Some(kind)
+}
+
+/// A part of the interval, as in "10%", or a time.
+fn jitter(keys: &mut Keys<'_, '_>, interval: Duration) -> Jitter {
+    let none = Jitter::Percent(0);
+    let Some(text) = keys.text("jitter") else { return none };
+    let jitter = match text.get_ref().strip_suffix('%') {
+        Some(number) => number.parse().ok().filter(|percent| *percent <= MOST_JITTER).map(Jitter::Percent),
+        None => values::parse_duration(text.get_ref()).filter(|time| *time <= interval / 2).map(Jitter::Time),
+    };
+    if jitter.is_none() {
+        let problem = format!(
+            "is \"{}\"; it must be 0% to {MOST_JITTER}%, or a time of at most half the interval, as in \"10%\" or \"100ms\"",
+            text.get_ref()
+        );
+        keys.bad("jitter", text.span(), problem);
+    }
+    jitter.unwrap_or(none)
+}
+
+fn confirm(keys: &mut Keys<'_, '_>) -> Confirm {
+    keys.choice("confirm", &[("nobody", Confirm::Nobody), ("peers", Confirm::Peers)]).unwrap_or(Confirm::Nobody)
 }
 
 /// The file's, else the one that the services of the pool have which speak the check's protocol.

@@ -62,6 +62,16 @@ fn what_is_not_written_has_a_default() {
 }
 
 #[test]
+fn jitter_is_a_part_of_the_interval_or_a_time() {
+    let second = Duration::from_secs(1);
+    for (written, expected) in [("", 0), (", jitter = \"10%\"", 100), (", jitter = \"250ms\"", 250)] {
+        let check = check(&format!("type = \"tcp\", interval = \"1s\"{written}"));
+        assert_eq!(check.jitter.of(second).as_millis(), expected, "{written}");
+        assert!(check.jitter.of(second / 10) <= second / 20);
+    }
+}
+
+#[test]
 fn statuses_can_be_written_as_number_list_and_ranges() {
     for (written, expected) in
         [("200", "200"), ("[200, \"300-302\"]", "200,300-302"), ("\"200-299,301\"", "200-299,301")]
@@ -92,7 +102,7 @@ fn each_mistake_in_a_check_is_named_with_its_cure() {
         ("interval = \"1s\"", "pool.p.check.type is missing; it must be one of: tcp, http"),
         (
             "type = \"tcp\", path = \"/\"",
-            "a check of type \"tcp\" has no key `path`; remove it, or use one of: fall, fast_interval, interval, port",
+            "a check of type \"tcp\" has no key `path`; remove it, or use one of: confirm, damping, fall, fast_interval,",
         ),
         ("type = \"http\", pth = \"/\"", "a check of type \"http\" has no key `pth`; did you mean `path`?"),
         ("type = \"http\", verify = false", "a check of type \"http\" has no key `verify`"),
@@ -159,6 +169,11 @@ fn each_mistake_in_a_check_is_named_with_its_cure() {
             "type = \"script\", command = [\"/bin/true\"], user = \"no-such-user\"",
             "pool.p.check.user is \"no-such-user\", and this machine has no such user",
         ),
+        ("type = \"tcp\", jitter = \"60%\"", "pool.p.check.jitter is \"60%\"; it must be 0% to 50%, or a time"),
+        ("type = \"tcp\", jitter = \"1100ms\"", "it must be 0% to 50%, or a time of at most half the interval"),
+        ("type = \"tcp\", damping = \"no\"", "pool.p.check.damping must be true or false, not of type string"),
+        ("type = \"tcp\", confirm = \"all\"", "pool.p.check.confirm is \"all\"; it must be \"nobody\" or \"peers\""),
+        ("type = \"tcp\", confirm = \"peers\"", "pool.p.check.confirm is \"peers\", and there is no [peering]"),
         ("type = \"agent\"", "pool.p.check needs a `port`: the one that the agent listens on"),
     ];
     for (written, expected) in rows {
