@@ -143,3 +143,31 @@ pub struct SyncGroup {
     /// What is run when the state of all changes.
     pub notify: Option<PathBuf>,
 }
+
+/// One of version 3 over IPv4 with an interval of a second, for tests.
+#[cfg(test)]
+pub(crate) fn example() -> VirtualRouter {
+    use crate::vrrp::packet::{Centiseconds, Coverage};
+    let interval = Centiseconds::new(100).expect("in range");
+    VirtualRouter {
+        name: "a".into(),
+        interface: "eth0".into(),
+        family: Family::V4,
+        vrid: NonZeroU8::MIN,
+        dialect: Dialect::V3 { interval, coverage: Coverage::default() },
+        checksum: ChecksumForm::default(),
+        priority: NonZeroU8::new(100).expect("not zero"),
+        preemption: Preemption::default(),
+        announcements: Announcements::default(),
+        vips: Vec::new(),
+        more_vips: Vec::new(),
+        accept: true,
+        routes: Vec::new(),
+        rules: Vec::new(),
+        source: None,
+        unicast_peers: Vec::new(),
+        virtual_mac: false,
+        tracked: Vec::new(),
+        notify: None,
+    }
+}
