@@ -52,10 +52,9 @@ fn vips(router: &VirtualRouter) -> impl Iterator<Item = IpAddr> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::vrrp::example;
 
     fn router(name: &str, vip: &str) -> VirtualRouter {
-        VirtualRouter { name: name.into(), vips: vec![vip.parse().unwrap()], ..example() }
+        VirtualRouter::new(name, "eth0", std::num::NonZeroU8::MIN, vec![vip.parse().unwrap()]).unwrap()
     }
 
     fn address(text: &str) -> IpAddr {
