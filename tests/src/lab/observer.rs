@@ -116,7 +116,7 @@ impl Observer {
     pub fn who_has(&self, lab: &Lab, vip: IpAddr, wait: Duration) -> Result<BTreeSet<(Mac, String)>> {
         let question = match vip {
             IpAddr::V4(vip) => from_client(arp_request(vip)),
-            IpAddr::V6(vip) => frame::with_checksum(from_client(solicitation(vip))),
+            IpAddr::V6(vip) => frame::finished(from_client(solicitation(vip)), mac_of(CLIENT)),
         };
         let asked = Instant::now();
         send_frame(&lab.client, INTERFACE, &question)?;

@@ -110,8 +110,12 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N)?.try_into().ok()
 }
 
-/// An ICMPv6 message without extension headers, with the checksum that it should have (RFC 8200, section 8.1).
-pub fn with_checksum(mut frame: Vec<u8>) -> Vec<u8> {
+/// A solicitation without options, with what the kernel wants of one to a group: the option that says the asker's MAC
+/// (RFC 4861, section 4.6.1), and a checksum (RFC 8200, section 8.1).
+pub fn finished(mut frame: Vec<u8>, asker: Mac) -> Vec<u8> {
+    frame.extend([1, 1]);
+    frame.extend(asker.0);
+    frame[19] += 8;
     let length = (frame.len() - 54) as u32;
     let pseudo = [&frame[22..54], &length.to_be_bytes(), &[0, 0, 0, ICMP_V6], &frame[54..]].concat();
     let sum: u32 = pseudo.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
