@@ -155,7 +155,19 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until this side is master and a client is answered by it. Says when its first advert from then on came.
+    /// Has what speaks VRRP on a side crash, and its supervisor start it again.
+    ///
+    /// # Errors
+    /// As [`Member::crash`].
+    pub fn crash(&mut self, side: Side) -> Result<()> {
+        let Self { members: [a, b], pair, .. } = self;
+        match side {
+            Side::A => a.crash(pair),
+            Side::B => b.crash(pair),
+        }
+    }
+
+    /// Waits until this side is master. Says when its first advert from then on came.
     ///
     /// # Errors
     /// If that does not come; quotes its log.

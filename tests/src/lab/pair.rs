@@ -136,7 +136,7 @@ impl Pair {
     /// # Errors
     /// If the switch does not let itself be told.
     pub fn part(&self) -> Result<()> {
-        self.isolate("on")
+        self.isolate("on", &Side::ALL.map(|side| side.port().into()))
     }
 
     /// They hear each other again.
@@ -144,11 +144,31 @@ impl Pair {
     /// # Errors
     /// If the switch does not let itself be told.
     pub fn heal(&self) -> Result<()> {
-        self.isolate("off")
+        self.isolate("off", &Side::ALL.map(|side| side.port().into()))
     }
 
-    /// Between two ports that are isolated the bridge forwards nothing; all other ways are open.
-    fn isolate(&self, word: &str) -> Result<()> {
-        Side::ALL.iter().try_for_each(|side| self.lab.set_port(side.port(), &format!("type bridge_slave isolated {word}")))
+    /// A director and the real servers do not hear each other any more; everybody else hears them.
+    ///
+    /// # Errors
+    /// If the switch does not let itself be told.
+    pub fn hide_reals_from(&self, side: Side) -> Result<()> {
+        self.isolate("on", &self.reals_and(side))
+    }
+
+    /// They hear each other again.
+    ///
+    /// # Errors
+    /// If the switch does not let itself be told.
+    pub fn show_reals_to(&self, side: Side) -> Result<()> {
+        self.isolate("off", &self.reals_and(side))
+    }
+
+    fn reals_and(&self, side: Side) -> Vec<String> {
+        (1..=self.lab.reals.len()).map(|number| format!("real{number}")).chain([side.port().into()]).collect()
+    }
+
+    /// Between ports that are isolated the bridge forwards nothing; all other ways are open.
+    fn isolate(&self, word: &str, ports: &[String]) -> Result<()> {
+        ports.iter().try_for_each(|port| self.lab.set_port(port, &format!("type bridge_slave isolated {word}")))
     }
 }
