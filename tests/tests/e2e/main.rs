@@ -8,3 +8,4 @@ mod paths;
 mod scene;
 mod services;
 mod traffic;
+mod vrrp;
