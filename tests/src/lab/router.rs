@@ -120,7 +120,7 @@ impl Router {
             add(format!("auth = {{ type = \"pass\", password = \"{password}\" }}"));
         }
         if let Some((own, peer)) = self.unicast {
-            add(format!("unicast_source = \"{own}\"\nunicast_peers = [\"{peer}\"]"));
+            add(format!("source = \"{own}\"\nunicast_peers = [\"{peer}\"]"));
         }
         if !self.links.is_empty() {
             add(format!("track_interface = {:?}", self.links));
