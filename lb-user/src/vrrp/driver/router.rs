@@ -45,6 +45,8 @@ pub struct Router {
     pub obstacle: Option<Obstacle>,
     /// The same as far as its interface goes, by the last look at it.
     pub misplaced: Option<Obstacle>,
+    /// Whether its lease may be that of a predecessor, which is not to be ended before that is looked at.
+    pub may_resume: bool,
     /// It is no longer in the plan, and goes when it has handed over.
     pub is_retiring: bool,
     /// Whether its adverts get out.
@@ -88,6 +90,7 @@ impl Router {
             effective: Effective::Priority(spec.priority),
             obstacle: Some(Obstacle::NoInterface),
             misplaced: Some(Obstacle::NoInterface),
+            may_resume: false,
             is_retiring: false,
             is_heard: true,
             since: now,

@@ -25,7 +25,7 @@ impl Worker {
     fn carry_out(&mut self, index: usize) -> Option<State> {
         // The kernel must not answer for vips a moment longer than the machine would.
         let router = self.routers.get_mut(index)?;
-        if router.machine.leads_until().is_none() && router.lease.until() != 0 {
+        if router.machine.leads_until().is_none() && !router.may_resume && router.lease.until() != 0 {
             router.lease.end();
         }
         let mut changed = None;

@@ -57,6 +57,7 @@ impl Worker {
         let now = self.now();
         self.groups = Groups::new(&plan.groups, &plan.routers);
         self.routers = plan.routers.into_iter().map(|leased| Router::new(leased, now.instant)).collect();
+        self.routers.iter_mut().for_each(|router| router.may_resume = true);
         self.look_around();
         for index in 0..self.routers.len() {
             self.resume(index);
@@ -67,6 +68,7 @@ impl Worker {
     fn resume(&mut self, index: usize) {
         let now = self.now();
         let Some(router) = self.routers.get_mut(index) else { return };
+        router.may_resume = false;
         let interval = router.spec.dialect.interval();
         let left = now.until(router.lease.until());
         let sent = left.and_then(|left| last_advert(left, interval, now.instant));
