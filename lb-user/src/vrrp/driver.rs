@@ -7,6 +7,7 @@ mod clock;
 mod ether;
 mod filter;
 mod held;
+mod macvlan;
 mod port;
 mod realtime;
 mod router;
