@@ -74,7 +74,11 @@ pub fn addressed_to_us<P: Frame + ?Sized>(frame: &P, settings: &Settings) -> Res
     if destination == 0 || !settings.own_macs.contains(&destination) {
         return Err(Reason::Overheard);
     }
-    Ok(if destination as u32 == VIRTUAL { interface_mac(frame.interface(), settings, destination) } else { destination })
+    Ok(if destination as u32 == VIRTUAL {
+        interface_mac(frame.interface(), settings, destination)
+    } else {
+        destination
+    })
 }
 
 /// The MAC of the interface that a frame for a virtual MAC came in by. Frames leave from it: if one that comes here late, after

@@ -185,7 +185,8 @@ impl Worker {
 
     fn hear_kernel(&mut self) {
         let routers = &self.routers;
-        let concerns = |index: u32, name: Option<&str>| routers.iter().any(|router| router.is_concerned_by(index, name));
+        let concerns =
+            |index: u32, name: Option<&str>| routers.iter().any(|router| router.is_concerned_by(index, name));
         if self.watch.changed(concerns) {
             self.look_around();
         }

@@ -31,7 +31,10 @@ fn all_there_is(brands: [Brand; 2], router: impl Fn(Side) -> Router) -> Result<(
     let [silent, _] = there_and_back(&mut stage, silence, speak)?;
     lost_a_down_interval(&stage, &silent, "silent machine")?;
     let vip = stage.router(Side::A).vips[0].clone();
-    ensure!(stage.member(Side::A).holds(&vip)? && !stage.member(Side::B).holds(&vip)?, "{vip} is not where it should be");
+    ensure!(
+        stage.member(Side::A).holds(&vip)? && !stage.member(Side::B).holds(&vip)?,
+        "{vip} is not where it should be"
+    );
     Ok(())
 }
 

@@ -128,8 +128,7 @@ impl Worker {
         let cast = if spec.unicast_peers.is_empty() { Cast::Group } else { Cast::Peers };
         let port = self.port(link.index, spec.family, cast)?;
         let speaker = if spec.unicast_peers.is_empty() { None } else { Some(Speaker::open(link.index, source)?) };
-        let mut at =
-            Attachment { port, source, own_mac: mac, mac, vip_interface: link.index, macvlan: None, speaker };
+        let mut at = Attachment { port, source, own_mac: mac, mac, vip_interface: link.index, macvlan: None, speaker };
         if spec.virtual_mac {
             at.mac = virtual_mac(spec.family, spec.vrid);
             let macvlan = Macvlan::open(&mut self.requests, link, spec.family, spec.vrid, at.mac)?;
