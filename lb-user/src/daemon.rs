@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: one task owns the state and writes the maps. Checks and netlink only send it events.
 
+pub mod tracking;
 mod world;
 
 use std::net::IpAddr;

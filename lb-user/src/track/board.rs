@@ -54,9 +54,9 @@ impl Board {
         events
     }
 
-    /// Whether something is otherwise than what is known of it.
+    /// Whether something is otherwise than what is known of it. That nothing is known is no news.
     pub fn is_news(&self, thing: &str, health: Health) -> bool {
-        self.known.get(thing) != Some(&health)
+        health != Health::Unknown && self.known.get(thing) != Some(&health)
     }
 
     /// A thing is like this now; says which routers that changes.

@@ -182,7 +182,7 @@ async fn a_gateway_is_lost_after_three_pings_without_an_answer_and_back_after_tw
     });
     let mut scene = Scene::new("gateway");
     scene.tracking = Tracking::new(Arc::clone(&ping), move |event| {
-        drop(sender.send((asked_then.load(Ordering::Relaxed), event.effective)));
+        sender.send((asked_then.load(Ordering::Relaxed), event.effective)).expect("the test listens");
     });
     let gateway = "10.0.0.254".parse().expect("an address");
     // Its own pings are too slow for a test; they have not begun yet.

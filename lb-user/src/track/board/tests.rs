@@ -70,8 +70,12 @@ fn a_router_is_waited_for_until_all_that_it_tracks_is_known() {
     assert_eq!(said(events), "R1 90");
     assert!(!board.is_complete());
     assert_eq!(said(board.handle_health("pool a", Ill)), "");
+    // That nothing is known is no news, neither now nor later.
+    assert_eq!(said(board.handle_health("pool b", Health::Unknown)), "");
+    assert!(!board.is_complete());
     assert_eq!(said(board.handle_health("pool b", Well)), "R0 80");
     assert!(board.is_complete());
+    assert_eq!(said(board.handle_health("pool a", Health::Unknown)), "");
 }
 
 #[test]
