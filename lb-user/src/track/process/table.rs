@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn a_name_may_have_brackets_and_spaces() {
-        let rows: [(&[u8], Option<(&[u8], u8)>); 4] = [
+        type Row<'a> = (&'a [u8], Option<(&'a [u8], u8)>);
+        let rows: [Row<'_>; 4] = [
             (b"7 (nginx) S 1 7 7", Some((b"nginx", b'S'))),
             (b"7 (a) b) c) Z 1", Some((b"a) b) c", b'Z'))),
             (b"7 (nginx", None),
