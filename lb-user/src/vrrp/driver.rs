@@ -4,6 +4,7 @@
 //! way of an advert it allocates nothing. It is told of time by nobody but its own clock.
 
 mod clock;
+mod companions;
 mod ether;
 mod filter;
 mod held;

@@ -15,6 +15,7 @@ use super::super::machine::{Machine, Settings, State, Vips};
 use super::super::packet::Endpoints;
 use super::super::priority::Effective;
 use super::clock::Now;
+use super::companions::Companions;
 use super::held::Held;
 use super::macvlan::Macvlan;
 use super::port::Port;
@@ -59,6 +60,7 @@ pub struct Router {
     /// Whether its vips are to be on the interface.
     holds: bool,
     vips: Vec<Held>,
+    companions: Companions,
     announcements: Vec<Vec<u8>>,
     frame: Vec<u8>,
     packet_id: u16,
@@ -104,6 +106,7 @@ impl Router {
             since: now,
             holds: false,
             vips: Vec::new(),
+            companions: Companions::default(),
             announcements: Vec::new(),
             frame: Vec::with_capacity(FRAME),
             packet_id: 0,
@@ -183,7 +186,12 @@ impl Router {
             }
         }
         self.vips = kept;
-        each(gone, |held| held.release(requests))
+        let mut fates = self.companions.renew(&self.spec, interface, requests);
+        fates.extend(each(gone, |held| held.release(requests)));
+        if self.holds {
+            fates.extend(self.companions.take(requests));
+        }
+        fates
     }
 
     fn prepare_announcements(&mut self) {
@@ -248,13 +256,17 @@ impl Router {
     /// Puts the vips on the interface.
     pub fn take(&mut self, requests: &mut Requests) -> Vec<(IpNet, Fate)> {
         self.holds = true;
-        each(&mut self.vips, |held| held.take(requests))
+        let mut fates = each(&mut self.vips, |held| held.take(requests));
+        fates.extend(self.companions.take(requests));
+        fates
     }
 
     /// Takes them away.
     pub fn release(&mut self, requests: &mut Requests) -> Vec<(IpNet, Fate)> {
         self.holds = false;
-        each(&mut self.vips, |held| held.release(requests))
+        let mut fates = self.companions.release(requests);
+        fates.extend(each(&mut self.vips, |held| held.release(requests)));
+        fates
     }
 
     /// Puts those back that somebody has taken away.

@@ -17,12 +17,16 @@ use rtnetlink::packet_route::address::{
 use rtnetlink::packet_route::link::{
     InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 use socket2::SockRef;
 
-/// What marks an address as ours (IFA_PROTO, kernel 5.18): VRRP's own number.
+use crate::config::vrrp::{Route, Rule};
+
+/// What marks addresses (IFA_PROTO, kernel 5.18), routes and rules as ours: VRRP's own number.
 pub const OURS: u8 = 112;
 
 /// The kernel answers at once; nothing is to hang if it does not.
@@ -127,6 +131,38 @@ impl Requests {
             }
         })?;
         Ok(addresses)
+    }
+
+    /// Takes away all routes and rules that have our mark: they cannot be told apart as addresses can, so even who goes on
+    /// as master adds his anew.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn clear_companions(&mut self) -> io::Result<()> {
+        let mut ours = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut rules = RuleMessage::default();
+            rules.header.family = family;
+            let mut routes = RouteMessage::default();
+            routes.header.address_family = family;
+            self.dump(RouteNetlinkMessage::GetRule(rules), |message| match message {
+                RouteNetlinkMessage::NewRule(rule) if is_our_rule(&rule) => {
+                    ours.push(RouteNetlinkMessage::DelRule(rule))
+                }
+                _ => {}
+            })?;
+            self.dump(RouteNetlinkMessage::GetRoute(routes), |message| match message {
+                RouteNetlinkMessage::NewRoute(route) if is_ours(&route) => {
+                    ours.push(RouteNetlinkMessage::DelRoute(route));
+                }
+                _ => {}
+            })?;
+        }
+        for message in ours {
+            // If that fails, it went by itself.
+            self.execute(&mut Prepared::new(message, NLM_F_ACK)).ok();
+        }
+        Ok(())
     }
 
     fn dump(&mut self, request: RouteNetlinkMessage, mut each: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {
@@ -248,6 +284,46 @@ impl Prepared {
         Self::new(RouteNetlinkMessage::NewAddress(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
     }
 
+    /// Adds a route by the interface of this index, and takes it away.
+    pub fn route(route: &Route, interface: u32) -> (Self, Self) {
+        let mut message = RouteMessage::default();
+        let header = &mut message.header;
+        header.address_family = family(route.destination);
+        header.destination_prefix_length = route.destination.prefix_len();
+        // One byte; larger numbers are in the attribute.
+        header.table = u8::try_from(route.table).unwrap_or(0);
+        (header.protocol, header.kind) = (RouteProtocol::Other(OURS), RouteType::Unicast);
+        let is_direct = route.gateway.is_none() && route.destination.addr().is_ipv4();
+        header.scope = if is_direct { RouteScope::Link } else { RouteScope::Universe };
+        let attributes = &mut message.attributes;
+        attributes.push(RouteAttribute::Destination(route.destination.network().into()));
+        attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
+        attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(source.into())));
+        attributes.push(RouteAttribute::Oif(interface));
+        attributes.push(RouteAttribute::Table(route.table));
+        attributes.extend((route.metric != 0).then_some(RouteAttribute::Priority(route.metric)));
+        let add = Self::new(RouteNetlinkMessage::NewRoute(message.clone()), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+        (add, Self::new(RouteNetlinkMessage::DelRoute(message), NLM_F_ACK))
+    }
+
+    /// Adds a rule, and takes it away.
+    pub fn rule(rule: &Rule) -> (Self, Self) {
+        let mut message = RuleMessage::default();
+        message.header.family = rule.from.or(rule.to).map_or(AddressFamily::Inet, family);
+        message.header.src_len = rule.from.map_or(0, |net| net.prefix_len());
+        message.header.dst_len = rule.to.map_or(0, |net| net.prefix_len());
+        message.header.action = RuleAction::ToTable;
+        message.attributes.extend(rule.from.map(|net| RuleAttribute::Source(net.network())));
+        message.attributes.extend(rule.to.map(|net| RuleAttribute::Destination(net.network())));
+        message.attributes.extend([
+            RuleAttribute::Table(rule.table),
+            RuleAttribute::Priority(rule.priority),
+            RuleAttribute::Protocol(RouteProtocol::Other(OURS)),
+        ]);
+        let add = Self::new(RouteNetlinkMessage::NewRule(message.clone()), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+        (add, Self::new(RouteNetlinkMessage::DelRule(message), NLM_F_ACK))
+    }
+
     /// Makes a macvlan of this MAC.
     pub fn macvlan(parent: u32, name: &str, mac: Mac) -> Self {
         let mut message = LinkMessage::default();
@@ -280,6 +356,23 @@ impl Prepared {
     pub fn remove(interface: u32, net: IpNet) -> Self {
         Self::new(RouteNetlinkMessage::DelAddress(address_message(interface, net)), NLM_F_ACK)
     }
+}
+
+const fn family(net: IpNet) -> AddressFamily {
+    match net {
+        IpNet::V4(_) => AddressFamily::Inet,
+        IpNet::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+/// Whether a route has our mark.
+fn is_ours(message: &RouteMessage) -> bool {
+    message.header.protocol == RouteProtocol::Other(OURS)
+}
+
+/// The same of a rule.
+fn is_our_rule(message: &RuleMessage) -> bool {
+    message.attributes.contains(&RuleAttribute::Protocol(RouteProtocol::Other(OURS)))
 }
 
 fn address_message(interface: u32, net: IpNet) -> AddressMessage {

@@ -58,6 +58,7 @@ impl Worker {
         self.groups = Groups::new(&plan.groups, &plan.routers);
         self.routers = plan.routers.into_iter().map(|leased| Router::new(leased, now.instant)).collect();
         self.routers.iter_mut().for_each(|router| router.may_resume = true);
+        self.requests.clear_companions()?;
         self.look_around();
         for index in 0..self.routers.len() {
             self.resume(index);
