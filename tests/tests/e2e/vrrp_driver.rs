@@ -164,3 +164,40 @@ fn routes_and_rules_come_and_go_with_the_vip() -> Result<()> {
     ensure!(!expected.iter().any(|line| left.contains(line)), "{left}");
     Ok(())
 }
+
+#[test]
+fn a_sync_group_moves_as_one_and_outlives_reloads() -> Result<()> {
+    let pair = Pair::up(1)?;
+    let routers = |side: Side| v3(side).ours() + &second(side);
+    let group = "[[sync_group]]\nname = \"G1\"\nmembers = [\"VI_1\", \"VI_2\"]\n";
+    let mut a = start(&pair, Side::A, &(routers(Side::A) + group))?;
+    wait_for(&a, "sync group G1 is master", 1)?;
+    let b = start(&pair, Side::B, &(routers(Side::B) + group))?;
+    wait_for(&b, "sync group G1 is backup", 1)?;
+    // Without its group, and with it again: nobody moves.
+    for rest in ["", group] {
+        a.reload(&pair.lab, &file(&(routers(Side::A) + rest)))?;
+        ensure!(is_there(&pair, Side::A, OTHER_VIP)? && is_there(&pair, Side::A, &VIP.to_string())?);
+    }
+    ensure!(a.process.log().matches("vrrp VI_1 is ").count() == 2, "{}", a.process.log());
+    a.process.stop(Signal::SIGTERM)?;
+    wait_for(&b, "sync group G1 is master", 1)?;
+    ensure!(is_there(&pair, Side::B, OTHER_VIP)? && is_there(&pair, Side::B, &VIP.to_string())?);
+    Ok(())
+}
+
+#[test]
+fn other_vips_are_answered_for_after_a_reload() -> Result<()> {
+    let pair = Pair::up(1)?;
+    let observer = Observer::start(&pair.lab)?;
+    let mut director = start(&pair, Side::A, &v3(Side::A).ours())?;
+    wait_until(&pair, Side::A, &VIP.to_string(), true)?;
+    let other = Router { vips: vec![format!("{OTHER_VIP}/32")], ..v3(Side::A) };
+    director.reload(&pair.lab, &file(&other.ours()))?;
+    wait_until(&pair, Side::A, OTHER_VIP, true)?;
+    wait_until(&pair, Side::A, &VIP.to_string(), false)?;
+    let answers = || Ok((observer.who_has(&pair.lab, OTHER_VIP.parse()?, LOOK)?.len() == 1).then_some(()));
+    eventually(SOON, "the new vip is answered for", answers)?;
+    ensure!(director.process.log().matches("vrrp VI_1 is ").count() == 2, "{}", director.process.log());
+    Ok(())
+}

@@ -76,6 +76,11 @@ impl Held {
         }
     }
 
+    /// Whether it is not there, as far as we know.
+    pub fn is_absent(&self) -> bool {
+        self.place == Place::Absent
+    }
+
     /// Whether somebody has taken away what we added.
     pub fn is_missing(&self, addresses: &[Address]) -> bool {
         self.place == Place::Ours && !addresses.iter().any(|address| self.is_at(address))

@@ -173,7 +173,7 @@ impl Router {
         }
     }
 
-    /// Takes away what is no longer a vip here; what is new is added with the next [`Router::take`].
+    /// Takes away what is no longer a vip here, and adds what is new if all are held.
     fn renew_vips(&mut self, requests: &mut Requests) -> Vec<(IpNet, Fate)> {
         let interface = self.attachment.as_ref().map(|attachment| attachment.vip_interface);
         let wanted: Vec<(u32, IpNet)> =
@@ -189,6 +189,8 @@ impl Router {
         let mut fates = self.companions.renew(&self.spec, interface, requests);
         fates.extend(each(gone, |held| held.release(requests)));
         if self.holds {
+            let absent = self.vips.iter_mut().filter(|held| held.is_absent());
+            fates.extend(each(absent, |held| held.take(requests)));
             fates.extend(self.companions.take(requests));
         }
         fates
@@ -212,18 +214,19 @@ impl Router {
     /// Sends an advert.
     ///
     /// # Errors
-    /// The socket's; what one peer does not get, others do.
+    /// The socket's; if one of several peers cannot be reached, that is none.
     pub fn send(&mut self, priority: u8) -> io::Result<()> {
         let Some(attachment) = &self.attachment else { return Err(io::ErrorKind::NotConnected.into()) };
         let advert = self.machine.advert(priority);
         self.frame.clear();
         if let Some(speaker) = &attachment.speaker {
-            let mut outcome = Ok(());
+            let mut outcome = Err(io::ErrorKind::NotConnected.into());
             for peer in &self.spec.unicast_peers {
                 self.frame.clear();
                 let endpoints = endpoints(attachment.source, *peer).ok_or(io::ErrorKind::InvalidInput)?;
                 advert.encode(&endpoints, &mut self.frame).map_err(io::Error::other)?;
-                outcome = outcome.and(speaker.send(&self.frame, *peer));
+                let sent = speaker.send(&self.frame, *peer);
+                outcome = if outcome.is_ok() { outcome } else { sent };
             }
             return outcome;
         }

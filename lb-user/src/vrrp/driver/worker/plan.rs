@@ -31,8 +31,10 @@ impl Groups {
         let synced = |group: &SyncGroup| {
             let members = group.members.iter().filter_map(|index| routers.get(*index));
             let members: Vec<Arc<str>> = members.map(|leased| leased.router.name.as_str().into()).collect();
-            let group_state = Group::new(members.len());
-            Synced { name: group.name.as_str().into(), members, group: group_state, state: None }
+            let mut of_all = Group::new(members.len());
+            // As the machines are until they are attached; so there is nobody to be told.
+            (0..members.len()).for_each(|member| _ = of_all.handle_fault(member));
+            Synced { name: group.name.as_str().into(), members, group: of_all, state: None }
         };
         Self(groups.iter().map(synced).collect())
     }
@@ -131,20 +133,33 @@ impl Worker {
         let router = &mut self.routers[index];
         // It may have been about to go.
         router.is_retiring = false;
+        leased.lease.succeed(&router.lease);
+        router.lease = leased.lease;
         if router.spec != leased.router {
-            self.with_vips(index, |router, requests| router.configure(leased.router, requests, now));
+            let spec = leased.router;
+            self.with_vips(index, |router, requests| router.configure(spec, requests, now));
         }
         self.settle(index);
     }
 
+    /// Other sync groups: what is broken is told anew, then who is master.
     fn regroup(&mut self, groups: Groups) {
         self.groups = groups;
         for index in 0..self.routers.len() {
-            let Some(router) = self.routers.get(index) else { return };
-            let (state, is_faulty) = (router.machine.state(), router.obstacle.is_some());
-            if is_faulty {
-                self.tell_fault(index, true);
+            if self.routers.get(index).is_some_and(|router| router.obstacle.is_none()) {
+                self.tell_fault(index, false);
             }
+        }
+        for index in 0..self.routers.len() {
+            let now = self.now().instant;
+            let Some(router) = self.routers.get_mut(index) else { return };
+            if self.groups.of(&router.name).is_some_and(|(synced, _)| synced.group.is_faulty()) {
+                router.machine.handle_fault(now);
+                self.settle(index);
+            }
+        }
+        for index in 0..self.routers.len() {
+            let Some(state) = self.routers.get(index).map(|router| router.machine.state()) else { return };
             for other in self.follow(index, state) {
                 self.settle(other);
             }
