@@ -155,12 +155,12 @@ fn routes_and_rules_come_and_go_with_the_vip() -> Result<()> {
     let mut director = start(&pair, Side::A, &v3(Side::A).ours().replace("[[vrrp]]\n", keys))?;
     wait_until(&pair, Side::A, &VIP.to_string(), true)?;
     let shown = |arguments: &[&str]| output(pair.machine(Side::A).command("ip").args(arguments));
-    let all = || Ok(shown(&["route", "show", "table", "all"])? + &shown(&["rule"])?);
+    let all = || -> Result<String> { Ok(shown(&["route", "show", "table", "all"])? + &shown(&["rule"])?) };
     let expected = ["10.99.0.0/24 via 10.66.0.10", "10.98.0.0/24 dev eth0", "from 10.66.0.100 lookup 100"];
-    let there = || Ok(expected.iter().all(|line| all().is_ok_and(|all: String| all.contains(line))).then_some(()));
+    let there = || Ok(expected.iter().all(|line| all().is_ok_and(|all| all.contains(line))).then_some(()));
     eventually(SOON, "routes and rules are there", there).with_context(|| director.process.log())?;
     director.process.stop(Signal::SIGTERM)?;
-    let left: String = all()?;
+    let left = all()?;
     ensure!(!expected.iter().any(|line| left.contains(line)), "{left}");
     Ok(())
 }
