@@ -10,6 +10,7 @@ mod hooks;
 mod locality;
 mod peering;
 mod problem;
+mod program;
 mod raw;
 mod service;
 mod syntax;

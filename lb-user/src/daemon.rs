@@ -9,6 +9,8 @@ mod orders;
 mod peering;
 mod reload;
 mod status;
+pub mod tracking;
+mod vrrp;
 mod world;
 
 use std::collections::HashMap;
@@ -33,6 +35,7 @@ use control::Control;
 use discovery::Discovered;
 use health::Told;
 use peering::Peers;
+use vrrp::Vrrp;
 use world::{World, addresses};
 
 pub use control::LogSwitch;
@@ -55,7 +58,7 @@ pub async fn run(path: PathBuf, parsed: Parsed, log: LogSwitch) -> Result<()> {
     warn_all(&parsed);
     let mut daemon = Daemon::start(path, parsed.config, log).await?;
     daemon.serve(&mut signals).await;
-    daemon.stop()
+    daemon.stop(&mut signals).await
 }
 
 struct Signals {
@@ -96,14 +99,19 @@ struct Daemon {
     /// When the pins were looked at.
     swept: Instant,
     peers: Peers,
+    vrrp: Vrrp,
 }
 
 impl Daemon {
     async fn start(path: PathBuf, file: Config, log: LogSwitch) -> Result<Self> {
         let (commands, network) = net::watch(file.director.interfaces.clone())?;
         let links = own_links(&file, net::links().await?)?;
-        let kernel = Kernel::load(&file.director.pin_dir, &file.limits)?;
+        let mut kernel = Kernel::load(&file.director.pin_dir, &file.limits)?;
         let former = if kernel.is_new() { Former::open(&file.director.pin_dir) } else { None };
+        let mut reconciler = Reconciler::default();
+        vrrp::ensure_supported(&file)?;
+        // What a predecessor held must not fall while the rest starts.
+        let vrrp = Vrrp::start(&file, &mut reconciler, &mut kernel)?;
         let discovered = match &former {
             Some(former) => Discovered::start(file, former).await,
             None => Discovered::start(file, &kernel).await,
@@ -117,7 +125,6 @@ impl Daemon {
         world.view.orders = control.view_orders();
         let (sender, verdicts) = mpsc::unbounded_channel();
         let engine = Engine::new(sender);
-        let reconciler = Reconciler::default();
         let told = Told::new(&config, &world);
         let mut daemon = Self {
             path,
@@ -137,6 +144,7 @@ impl Daemon {
             retry: None,
             swept: Instant::now(),
             peers: Peers::default(),
+            vrrp,
         };
         daemon.resolve(addresses(&daemon.config), &daemon.config.clone()).await;
         daemon.watch_doubted();
@@ -149,6 +157,8 @@ impl Daemon {
         daemon.start_checks();
         daemon.apply_peering();
         daemon.save_answers();
+        daemon.vrrp.tell_pools(&daemon.config, &daemon.world.view);
+        daemon.vrrp.begin();
         let Config { pools, services, .. } = &daemon.config;
         info!("ready: {} services, {} pools", services.len(), pools.len());
         Ok(daemon)
@@ -226,6 +236,10 @@ impl Daemon {
                 Some(event) = self.verdicts.recv() => self.handle_verdict(event),
                 Some(event) = self.network.recv() => self.handle_network(event),
                 turn = self.peers.turn() => self.handle_peering(turn),
+                event = self.vrrp.event() => {
+                    self.vrrp.handle(&event, &self.config);
+                    false
+                }
                 () = tokio::time::sleep_until(sweep) => {
                     self.sweep();
                     false
@@ -246,6 +260,7 @@ impl Daemon {
     fn settle(&mut self) {
         self.drain();
         self.refresh_surroundings();
+        self.vrrp.tell_pools(&self.config, &self.world.view);
         self.retry = None;
         let attached = self.attach_again();
         let outcome = self.write().and(attached);
@@ -344,8 +359,15 @@ impl Daemon {
         true
     }
 
-    fn stop(self) -> Result<()> {
+    /// Hands over first, unless the operator asks once more.
+    async fn stop(mut self, signals: &mut Signals) -> Result<()> {
+        tokio::select! {
+            () = self.vrrp.hand_over(&self.config) => {}
+            _ = signals.terminate.recv() => {}
+            _ = signals.interrupt.recv() => {}
+        }
         info!("stopping: nothing is forwarded from here on");
+        self.vrrp.end().await;
         drop(self.engine);
         self.kernel.detach().context("cannot detach")?;
         Ok(())

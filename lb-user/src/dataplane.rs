@@ -11,6 +11,7 @@ mod egress;
 mod former;
 mod host;
 mod kernel;
+mod lease;
 mod mapped;
 mod memory;
 mod pins;
@@ -28,6 +29,7 @@ pub use egress::{EgressError, EgressWay};
 pub use former::Former;
 pub use host::HostTables;
 pub use kernel::{Kernel, LoadError};
+pub use lease::{LeaseHandle, Leases};
 pub use memory::Memory;
 pub use pins::{PinError, detach};
 

@@ -7,6 +7,8 @@
 //! real2 .102 ---+                 the vips on the loopback of every real server, without ARP
 //! ```
 //!
+//! A [`Pair`] has a second director at .3, and its vips are nobody's until a redundancy protocol gives them to one of the two.
+//!
 //! With a router the client is at 10.67.0.10, behind 10.66.0.1. With a far segment the real servers are in 10.68.0.0/24, by
 //! the director's second interface; what they answer a router takes to the client. A test may add machines of its own.
 //!
@@ -18,10 +20,16 @@ mod command;
 mod crowd;
 mod director;
 mod http;
+mod keepalived;
+mod member;
 mod namespace;
 mod nginx;
+mod observer;
+mod pair;
+mod probe;
 mod process;
 mod raw;
+mod router;
 mod teardown;
 mod udp;
 
@@ -38,10 +46,16 @@ pub use command::output;
 pub use crowd::{Count, Crowd};
 pub use director::{Director, Seat, binary};
 pub use http::{Connection, Response, fetch, fetch_from};
+pub use keepalived::Keepalived;
+pub use member::{Brand, Member};
 pub use namespace::Namespace;
 pub use nginx::Nginx;
+pub use observer::{Observer, Sighting, What};
+pub use pair::{Pair, Side};
+pub use probe::{Answer, Probe, Probed, Record, real_time};
 pub use process::Process;
 pub use raw::send_frame;
+pub use router::{Router, Script, Weighed};
 pub use teardown::{Kept, sweep_kept};
 pub use udp::{Echo, ask, ask_from, echo};
 
@@ -76,12 +90,14 @@ pub struct Topology {
     /// Whether the real servers are on a segment of their own, by a second interface of the director with this MTU. Then
     /// the client has no router of its own.
     pub far: Option<u16>,
+    /// Whether the vips float: no director has them until a redundancy protocol gives them to it.
+    pub floating: bool,
 }
 
 impl Topology {
     /// So many real servers, and the client on their segment.
     pub const fn flat(reals: u8) -> Self {
-        Self { reals, keep: false, router: None, far: None }
+        Self { reals, keep: false, router: None, far: None, floating: false }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod failover;
 pub mod fixture;
 pub mod fuzz;
 pub mod lab;

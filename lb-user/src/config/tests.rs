@@ -54,7 +54,6 @@ fn each_mistake_is_named_with_its_line_and_its_cure() {
         ("[\"eth0\"]", "[\"a/b\"]", "x.toml:3: \"a/b\" in director.interfaces is no interface name"),
         ("6f1d0c2b9a7e4d35", "xyz", "x.toml:4: director.hash_seed is \"xyz\"; it must be 1 to 16 hexadecimal digits"),
         ("interfaces =", "interface =", "x.toml:3: unknown key `interface`; did you mean `interfaces`?"),
-        ("[pool.mysql]", "[[vrrp]]\n[pool.mysql]", "x.toml:6: `vrrp` is not in this version yet"),
         ("name = \"db1\"", "tier = 8", "x.toml:9: pool.mysql.real.tier is 8; it must be from 0 to 7"),
         ("name = \"db1\"", "zone = \"\"", "x.toml:9: pool.mysql.real.zone must have 1 to 64 bytes"),
         (
@@ -175,7 +174,10 @@ fn every_example_is_a_good_file() {
     assert!(!paths.is_empty());
     for path in paths {
         let parsed = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
-        assert_eq!(parsed.warnings, [], "{}", path.display());
+        // Programs that an example names are not on this machine.
+        let is_meant = |warning: &Problem| warning.message.ends_with("is no program that can be run here");
+        let odd: Vec<&Problem> = parsed.warnings.iter().filter(|warning| !is_meant(warning)).collect();
+        assert!(odd.is_empty(), "{}: {odd:?}", path.display());
     }
 }
 

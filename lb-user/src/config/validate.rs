@@ -13,13 +13,11 @@ use super::discovery::discovery;
 use super::peering::peering;
 use super::problem::Report;
 use super::service::{Located, services};
-use super::values::{address, duration_within, name, number};
+use super::values::{address, duration_within, is_interface_name, name, number};
 use super::{
     Config, Director, Limits, OnEmpty, PIN_DIR, Pool, Real, Service, XdpMode, check, confirm, hooks, locality, raw,
 };
 
-/// IFNAMSIZ less the zero at the end.
-const INTERFACE_NAME: usize = 15;
 const MAX_WEIGHT: u32 = 65_535;
 /// Fewer would not be worth their name.
 const MIN_PINS: u32 = 1024;
@@ -39,9 +37,10 @@ pub fn validate(report: &mut Report<'_>, file: &raw::File) -> Option<Config> {
     let peering = peering(report, file.peering.as_ref(), &director);
     confirm::needs_peering(report, file);
     let hooks = file.hooks.as_ref().map(|raw| hooks::hooks(report, raw.get_ref()));
+    let (vrrp, sync_groups) = super::vrrp::parse(report, file, &director, &pools, &services);
     report.errors.is_empty().then_some(())?;
     let services = services.into_iter().map(|(_, service)| service).collect();
-    Some(Config { peering, hooks, ..Config::new(director, limits, pools, services) })
+    Some(Config { peering, hooks, vrrp, sync_groups, ..Config::new(director, limits, pools, services) })
 }
 
 fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
@@ -55,8 +54,7 @@ fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
     let mut seen = HashSet::new();
     for name in names {
         let text = name.get_ref();
-        let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/' || c == ':';
-        if text.is_empty() || text.len() > INTERFACE_NAME || text.contains(odd) {
+        if !is_interface_name(text) {
             report.error(
                 name.span(),
                 format!("\"{text}\" in director.interfaces is no interface name; `ip link` lists them"),
@@ -87,7 +85,7 @@ fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
     }
 }
 
-fn absolute_path(report: &mut Report<'_>, key: &str, given: &Spanned<String>) -> PathBuf {
+pub fn absolute_path(report: &mut Report<'_>, key: &str, given: &Spanned<String>) -> PathBuf {
     let path = PathBuf::from(given.get_ref());
     if !path.is_absolute() || given.get_ref().contains('\0') {
         report.error(given.span(), format!("{key} is \"{}\"; it must be an absolute path", given.get_ref()));

@@ -173,7 +173,7 @@ pub struct VrrpStatus {
     pub interface: String,
     /// Its virtual router id.
     pub virtual_router_id: u8,
-    /// init, backup, master or fault.
+    /// stopped, backup, master or fault.
     pub state: String,
     /// For how many seconds it has been so.
     pub seconds: u64,
@@ -187,7 +187,7 @@ pub struct VrrpStatus {
     pub master: Option<String>,
     /// Whether its vips are answered for.
     pub lease: Option<LeaseStatus>,
-    /// What has lowered its priority, or put it in fault, each in words.
+    /// Why it cannot work, and what was odd about what it heard, each in words.
     #[serde(default)]
     pub trouble: Vec<String>,
 }

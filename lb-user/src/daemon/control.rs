@@ -148,7 +148,7 @@ impl Daemon {
         let Call { request, who, reply } = call;
         debug!(who, ?request, "asked");
         let outcome = match request {
-            Request::Status => Ok(Answer::Status(Box::new(self.status()))),
+            Request::Status => Ok(Answer::Status(Box::new(self.status().await))),
             Request::Flows(target) => self.flows_of(&target),
             Request::LogLevel { level } => self.set_log_level(level, &who),
             Request::Reload => self.reload_for(&who).await,

@@ -5,7 +5,7 @@ use tracing::{error, info, warn};
 
 use super::discovery::effective;
 use super::world::addresses;
-use super::{Daemon, now, warn_all};
+use super::{Daemon, now, vrrp, warn_all};
 use crate::config::{Config, Parsed, changes};
 use crate::control::FailureKind;
 use crate::state::Summary;
@@ -63,6 +63,7 @@ impl Daemon {
     fn read_file(&self) -> Result<Parsed> {
         let parsed = Config::load(&self.path)?;
         unchangeable(&self.config, &parsed.config)?;
+        vrrp::ensure_supported(&parsed.config)?;
         Ok(parsed)
     }
 
@@ -94,6 +95,10 @@ impl Daemon {
                 warn!("what probes by a vip needed is still there: {error:#}");
             }
             self.apply_peering();
+            if let Err(error) = self.vrrp.configure(&self.config, &mut self.reconciler, &mut self.kernel) {
+                error!("the virtual routers stay as they were: {error:#}");
+            }
+            self.vrrp.tell_pools(&self.config, &self.world.view);
             self.control.forget_all_but(&self.config);
             self.world.view.orders = self.control.view_orders();
         }

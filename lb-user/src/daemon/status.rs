@@ -11,7 +11,7 @@ use super::control::{Verdict, unix_now};
 use crate::config::{Pool, Real};
 use crate::control::{
     CheckStatus, DaemonStatus, InterfaceStatus, OrderStatus, PeeringStatus, PoolStatus, RealStatus, ServiceStatus,
-    StatusReport, VrrpStatus,
+    StatusReport,
 };
 use crate::peering;
 use crate::saved::Placed;
@@ -26,7 +26,7 @@ struct Tables {
 
 impl Daemon {
     /// Takes milliseconds with thousands of real servers.
-    pub(super) fn status(&mut self) -> StatusReport {
+    pub(super) async fn status(&mut self) -> StatusReport {
         let flows = self.look_at_flows().cloned().unwrap_or_default();
         let directory = Directory::read(&self.kernel);
         let tables = Tables { owned: owned_buckets(&self.kernel, &directory), directory, flows };
@@ -35,7 +35,7 @@ impl Daemon {
             interfaces: self.interface_status(),
             services: self.service_status(),
             pools: self.config.pools.iter().map(|pool| self.pool_status(pool, &tables)).collect(),
-            vrrp: self.vrrp_status(),
+            vrrp: self.vrrp.status().await,
             peering: self.peering_status(),
             waiting_orders: self.waiting_orders(),
         }
@@ -115,11 +115,6 @@ impl Daemon {
             order: placed.map(|placed| order_status(&key, placed)),
             flows: (!takes).then(|| flows_on(id, tables)),
         }
-    }
-
-    /// Filled by whoever runs the virtual routers.
-    fn vrrp_status(&self) -> Vec<VrrpStatus> {
-        Vec::new()
     }
 
     fn peering_status(&self) -> Vec<PeeringStatus> {

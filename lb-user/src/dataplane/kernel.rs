@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
@@ -14,6 +15,7 @@ use lb_common::abi::{AccessKey, Admission, Settings, WAYS, map};
 use lb_common::reason::Reason;
 
 use super::egress;
+use super::lease::Leases;
 use super::mapped::Mapped;
 use super::pins::{PinError, Pins};
 use super::{AccessLists, AccessPrefix, CounterId, Maps, WordMap, zero_signals};
@@ -60,7 +62,7 @@ pub struct Kernel {
     buckets: Mapped,
     reals: Mapped,
     pinned_flows: Mapped,
-    lease_ends: Mapped,
+    lease_ends: Arc<Mapped>,
     probed_vips: Mapped,
     signals: Mapped,
     syns: Mapped,
@@ -137,7 +139,7 @@ impl Kernel {
             buckets: mapped(&mut ebpf, map::BUCKETS)?,
             reals: mapped(&mut ebpf, map::REALS)?,
             pinned_flows: mapped(&mut ebpf, map::PINS)?,
-            lease_ends: mapped(&mut ebpf, map::LEASES)?,
+            lease_ends: Arc::new(mapped(&mut ebpf, map::LEASES)?),
             probed_vips: mapped(&mut ebpf, map::PROBED_VIPS)?,
             signals: mapped(&mut ebpf, map::SIGNALS)?,
             syns: mapped(&mut ebpf, map::SYNS)?,
@@ -159,6 +161,11 @@ impl Kernel {
     pub fn is_new(&self) -> bool {
         let settings: Settings = read_value(self.words(WordMap::Settings), 0);
         settings.version == 0
+    }
+
+    /// The ends of all leases, for whoever renews them.
+    pub fn lease_ends(&self) -> Leases {
+        Leases::mapped(Arc::clone(&self.lease_ends))
     }
 
     /// The program by its name in the object, loaded into the kernel.

@@ -62,10 +62,12 @@ impl Lab {
             _ => self.plug(&self.client, "client", CLIENT)?,
         }
         self.plug(&self.director, "director", DIRECTOR)?;
-        // No VRRP yet: the director simply has the vip, and so answers ARP for it. Over IPv6 it is deprecated at once, or it
-        // would be the source of the director's own probes, which the real servers would then answer to themselves.
-        self.director.ip(&format!("address add {VIP}/32 dev {INTERFACE}"))?;
-        self.director.ip(&format!("address add {VIP_6}/128 dev {INTERFACE} nodad preferred_lft 0"))?;
+        if !self.topology.floating {
+            // Nobody moves the vips: the director simply has them, and so answers ARP for them. Over IPv6 the vip is deprecated at
+            // once, or it would be the source of the director's own probes, which the real servers would answer to themselves.
+            self.director.ip(&format!("address add {VIP}/32 dev {INTERFACE}"))?;
+            self.director.ip(&format!("address add {VIP_6}/128 dev {INTERFACE} nodad preferred_lft 0"))?;
+        }
         self.let_transmitted_frames_arrive("director")?;
         match (&self.router, self.topology.far) {
             (Some(router), Some(mtu)) => self.build_far(router, mtu),
@@ -125,6 +127,38 @@ impl Lab {
         let machine = self.add_real_server(name, address)?;
         self.let_transmitted_frames_arrive(name)?;
         Ok(machine)
+    }
+
+    /// A machine beside the first director that another one can run on, and that is nothing else.
+    pub(super) fn add_partner(&self, name: &str, address: Ipv4Addr) -> Result<Namespace> {
+        let machine = self.teardown.namespace(name)?;
+        self.plug(&machine, name, address)?;
+        self.let_transmitted_frames_arrive(name)?;
+        Ok(machine)
+    }
+
+    /// A cable between two machines that passes no switch: interface [`FAR_INTERFACE`] of both, with these last numbers in
+    /// 10.69.0.0/24 and fd69::/64.
+    pub(super) fn join(&self, machines: [(&Namespace, u8); 2]) -> Result<()> {
+        let [(one, _), (other, _)] = machines;
+        one.ip(&format!("link add {FAR_INTERFACE} type veth peer name {FAR_INTERFACE} netns {}", other.name()))?;
+        for (machine, last) in machines {
+            let address = Ipv4Addr::new(10, 69, 0, last);
+            machine.ip(&format!("address add {address}/24 dev {FAR_INTERFACE}"))?;
+            machine.ip(&format!("address add {}/64 dev {FAR_INTERFACE} nodad", in_v6(address)))?;
+            machine.ip(&format!("link set {FAR_INTERFACE} up"))?;
+        }
+        Ok(())
+    }
+
+    /// Tells the switch something of a port: `ip link set PORT WHAT`.
+    pub(super) fn set_port(&self, port: &str, what: &str) -> Result<()> {
+        self.bridge.ip(&format!("link set {port} {what}"))
+    }
+
+    /// Where the switch is: sockets there see every frame at the port that it comes in by.
+    pub(super) fn switch(&self) -> &Namespace {
+        &self.bridge
     }
 
     /// From now on frames reach the director with their VLAN tags in them, as from a network card without offloads.

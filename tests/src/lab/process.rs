@@ -52,7 +52,15 @@ impl Process {
     /// If it does not end within ten seconds.
     pub fn stop(&mut self, signal: Signal) -> Result<ExitStatus> {
         self.signal(signal)?;
-        let what = format!("{} ends after {signal}", self.name);
+        self.wait().with_context(|| format!("after {signal}"))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If it does not end within ten seconds.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        let what = format!("{} ends", self.name);
         eventually(Duration::from_secs(10), &what, || Ok(self.child.try_wait()?))
     }
 

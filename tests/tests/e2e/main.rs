@@ -13,3 +13,5 @@ mod services;
 mod shares;
 mod traffic;
 mod verdicts;
+mod vrrp;
+mod vrrp_driver;

@@ -6,7 +6,7 @@ use super::source::Source;
 const DAEMON: &str = "lb-user/src";
 
 /// Modules that are functions of what they are given.
-const PURE: [&str; 19] = [
+const PURE: [&str; 21] = [
     "lb-common/src",
     "lb-user/src/state",
     "lb-user/src/daemon/health/roll",
@@ -20,6 +20,8 @@ const PURE: [&str; 19] = [
     "lb-user/src/peering/message",
     "lb-user/src/peering/strangers",
     "lb-user/src/hooks/queue",
+    "lb-user/src/track/board",
+    "lb-user/src/track/streak",
     "lb-user/src/vrrp/announce",
     "lb-user/src/vrrp/checksum",
     "lb-user/src/vrrp/group",

@@ -353,6 +353,37 @@ fn a_lease_ends_before_anybody_else_can_be_master() {
 }
 
 #[test]
+fn a_master_that_is_started_again_in_time_goes_on_without_an_announcement() {
+    let start = millis(0) + 10 * SECOND;
+    for (silence, resumes) in [(0, true), (2_999, true), (3_000, false), (9_000, false)] {
+        let mut machine = Machine::new(settings());
+        assert_eq!(machine.handle_resume(start - Duration::from_millis(silence), start), resumes, "{silence}");
+        let changed = Output::StateChanged { from: State::Init, to: State::Master, reason: Reason::Resumed };
+        let own = Output::SendAdvert { priority: machine.priority().get() };
+        let expected = if resumes { vec![own, Output::TakeAddresses, changed] } else { vec![] };
+        assert_eq!(outputs(&mut machine), expected, "{silence}");
+        if resumes {
+            assert_eq!(machine.leads_until(), Some(start + 3 * SECOND));
+            assert!(times(&run(&mut machine, start + 50 * SECOND), is_announcement).is_empty());
+        }
+    }
+}
+
+#[test]
+fn nobody_resumes_from_the_future_nor_while_something_is_broken_nor_twice() {
+    let start = millis(0) + 10 * SECOND;
+    assert!(!Machine::new(settings()).handle_resume(start + SECOND, start));
+    let mut broken = Machine::new(settings());
+    broken.handle_fault(start);
+    assert!(!broken.handle_resume(start, start));
+    let mut machine = Machine::new(settings());
+    assert!(machine.handle_resume(start, start));
+    assert!(!machine.handle_resume(start, start));
+    machine.handle_start(start);
+    assert_eq!(machine.state(), State::Master);
+}
+
+#[test]
 fn the_vips_are_held_until_the_next_master_is_heard() {
     let (mut machine, since) = master(settings());
     machine.handle_shutdown(Parting::Overlap, since + SECOND);
