@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::lab::{
-    Brand, Echo, Member, Nginx, Observer, Pair, Probe, Probed, Router, Side, VIP, VIP_6, echo, eventually, real_address,
+    Brand, Echo, INTERFACE, Member, Nginx, Observer, Pair, Probe, Probed, Router, Side, VIP, VIP_6, echo, eventually,
+    real_address,
 };
 
 /// Where what answers the probe listens.
@@ -73,10 +74,13 @@ pub struct Watched {
 
 /// `[pool.web]` with so many real servers, a web service and one that echoes, for each of these vips.
 pub fn services(reals: u8, web: bool, vips: &[IpAddr]) -> String {
-    let check = if web { "check = { type = \"tcp\", port = 80, interval = \"100ms\", timeout = \"1s\", fall = 2 }\n" } else { "" };
-    let real = |number: u8| {
-        format!("[[pool.web.real]]\nname = \"real{number}\"\naddress = \"{}\"\n", real_address(number))
+    let check = if web {
+        "check = { type = \"tcp\", port = 80, interval = \"100ms\", timeout = \"1s\", fall = 2 }\n"
+    } else {
+        ""
     };
+    let real =
+        |number: u8| format!("[[pool.web.real]]\nname = \"real{number}\"\naddress = \"{}\"\n", real_address(number));
     let reals: String = (1..=reals).map(real).collect();
     let service = |vip: &IpAddr| {
         let of = |protocol: &str, port: u16| {
@@ -190,12 +194,21 @@ impl Stage {
         let patience = self.cast.patience();
         let alone = || {
             let since = Instant::now() - interval - Duration::from_millis(200);
-            let leads = |side: Side| self.observer.adverts(side.port(), since).iter().any(|(_, priority)| *priority > 0);
+            let leads =
+                |side: Side| self.observer.adverts(side.port(), since).iter().any(|(_, priority)| *priority > 0);
             Ok((leads(Side::A) && !leads(Side::B)).then_some(()))
         };
         eventually(patience, "A is the only master", alone)?;
         let served = || Ok((self.answering(Duration::from_millis(50))? == [Side::A]).then_some(()));
         eventually(patience, "A answers for the vip, and nobody else", served)
+    }
+
+    /// The client forgets who has which address, and will ask anew.
+    ///
+    /// # Errors
+    /// If `ip` fails.
+    pub fn forget_neighbours(&self) -> Result<()> {
+        self.pair.lab.client.ip(&format!("neigh flush dev {INTERFACE}"))
     }
 
     /// The sides that answer a question for the vip within this time.
@@ -228,7 +241,10 @@ impl Stage {
         pass(after);
         let probed = probe.finish()?;
         let before = probed.records().iter().filter(|record| record.sent < at);
-        ensure!(before.clone().any(|record| record.answer.is_some()), "nobody answers the client, even before the event");
+        ensure!(
+            before.clone().any(|record| record.answer.is_some()),
+            "nobody answers the client, even before the event"
+        );
         Ok(Watched { at, probed })
     }
 }

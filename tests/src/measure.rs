@@ -1,3 +1,5 @@
-//! `cargo xtask measure`: how long changes take, from what the daemon knows to maps in the kernel.
+//! `cargo xtask measure`: how long changes take, from what the daemon knows to maps in the kernel; and what a client loses when a
+//! vip moves.
 
+pub mod failover;
 pub mod ring;

@@ -68,9 +68,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Measure how long changes take, for example of a ring. Needs root.
+    /// Measure how long changes take: of a ring, or until a vip has moved. Needs root.
     Measure {
-        /// Passed on, for example ring --json.
+        /// Passed on, for example ring --json, or failover --only stop.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },

@@ -2,9 +2,9 @@
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
-use tests::measure::ring;
+use tests::measure::{failover, ring};
 
-/// How long changes take, from what the daemon knows to maps in the kernel.
+/// How long changes take, and what is lost meanwhile.
 #[derive(Parser)]
 struct Args {
     #[command(subcommand)]
@@ -22,10 +22,40 @@ enum What {
         #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         rounds: u32,
     },
+    /// A vip that moves between two directors, beside keepalived. All of it takes an hour or two.
+    Failover {
+        /// One JSON object a line instead of a table.
+        #[arg(long)]
+        json: bool,
+        /// How often each event is played; the heals five times as often, the load a tenth as often.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        rounds: u32,
+        /// Only events whose name contains this.
+        #[arg(long)]
+        only: Option<String>,
+        /// Only those whose name begins with this, for example xdirector.
+        #[arg(long)]
+        who: Option<String>,
+        /// Say the names of all events instead.
+        #[arg(long)]
+        list: bool,
+    },
 }
 
 fn main() -> Result<()> {
-    let Args { what: What::Ring { json, rounds } } = Args::parse();
+    match Args::parse().what {
+        What::Ring { json, rounds } => ring(json, rounds),
+        What::Failover { list: true, .. } => {
+            failover::names().for_each(|name| println!("{name}"));
+            Ok(())
+        }
+        What::Failover { json, rounds, only, who, .. } => {
+            failover(json, rounds, failover::Choice { event: only.as_deref(), who: who.as_deref() })
+        }
+    }
+}
+
+fn ring(json: bool, rounds: u32) -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "maps are made in the kernel: run this as root");
     let timings = ring::measure(rounds)?;
     if json {
@@ -36,4 +66,22 @@ fn main() -> Result<()> {
         print!("{}", ring::table(&timings));
     }
     Ok(())
+}
+
+fn failover(json: bool, rounds: u32, choice: failover::Choice<'_>) -> Result<()> {
+    ensure!(nix::unistd::geteuid().is_root(), "the lab is made of network namespaces: run this as root");
+    if let Some(only) = choice.event {
+        ensure!(failover::names().any(|name| name.contains(only)), "no event is named like \"{only}\"; see --list");
+    }
+    if !json {
+        print!("{}", failover::head());
+    }
+    failover::measure(rounds, choice, |line| {
+        if json {
+            println!("{}", serde_json::to_string(line)?)
+        } else {
+            print!("{}", failover::row(line))
+        }
+        Ok(())
+    })
 }

@@ -158,7 +158,10 @@ fn ports() -> Result<Vec<(i32, String)>> {
     let port = |interface: &nix::net::if_::Interface| {
         Ok((i32::try_from(interface.index())?, interface.name().to_string_lossy().into_owned()))
     };
-    all.iter().map(port).filter(|port| !matches!(port, Ok((_, name)) if name.starts_with("br") || name == "lo")).collect()
+    all.iter()
+        .map(port)
+        .filter(|port| !matches!(port, Ok((_, name)) if name.starts_with("br") || name == "lo"))
+        .collect()
 }
 
 fn watch(socket: &OwnedFd, ports: &[(i32, String)], ended: &AtomicBool, seen: &Mutex<Vec<Sighting>>) {

@@ -31,7 +31,10 @@ fn all_there_is(brands: [Brand; 2], router: impl Fn(Side) -> Router) -> Result<(
     let [silent, _] = there_and_back(&mut stage, silence, speak)?;
     lost_a_down_interval(&stage, &silent, "silent machine")?;
     let vip = stage.router(Side::A).vips[0].clone();
-    ensure!(stage.member(Side::A).holds(&vip)? && !stage.member(Side::B).holds(&vip)?, "{vip} is not where it should be");
+    ensure!(
+        stage.member(Side::A).holds(&vip)? && !stage.member(Side::B).holds(&vip)?,
+        "{vip} is not where it should be"
+    );
     Ok(())
 }
 
@@ -80,16 +83,15 @@ fn keepalived_is_master_of_ours_by_unicast() -> Result<()> {
 
 /// A script of A's fails and is well again; B does not care.
 fn a_script_decides(brands: [Brand; 2]) -> Result<()> {
-    let wanted = std::env::temp_dir().join(format!("xdirector-wanted-{}-{}", std::process::id(), brands[0].name()));
-    File::create(&wanted)?;
-    let script = Script { wanted: wanted.clone(), interval: Duration::from_secs(1), weight: -20 };
+    let fails_with = std::env::temp_dir().join(format!("xdirector-fails-{}", std::process::id()));
+    let script = Script { fails_with: fails_with.clone(), interval: Duration::from_secs(1), weight: -20 };
     let router = |side| Router { script: (side == Side::A).then(|| script.clone()), ..Router::v3(side, SHORT) };
     let mut stage = Stage::up(Cast::new(brands, router))?;
-    let fail = |_: &mut Stage| Ok(std::fs::remove_file(&wanted)?);
-    let mend = |_: &mut Stage| Ok(File::create(&wanted).map(drop)?);
+    let fail = |_: &mut Stage| Ok(File::create(&fails_with).map(drop)?);
+    let mend = |_: &mut Stage| Ok(std::fs::remove_file(&fails_with)?);
     let outcome = there_and_back(&mut stage, fail, mend);
-    // It is not the lab's, so it does not go with the lab.
-    std::fs::remove_file(&wanted).ok();
+    // It is not the lab's, so it does not go with the lab; most often it is gone.
+    std::fs::remove_file(&fails_with).ok();
     let [failed, mended] = outcome?;
     let [before, after] = if brands[0] == Brand::Ours { [&failed, &mended] } else { [&mended, &failed] };
     lost_nothing(before, "ours gives the vip away")?;
