@@ -4,6 +4,7 @@
 
 mod check;
 mod problem;
+mod program;
 mod raw;
 mod service;
 mod syntax;

@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: one task owns the state and writes the maps. Checks and netlink only send it events.
 
+mod vrrp;
 mod world;
 
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use crate::health::{Engine, Event};
 use crate::net::{self, Commands, Link, NetEvent};
 use crate::reconcile::Reconciler;
 use crate::state::{Health, Moment, Path, Summary, View};
+use vrrp::Vrrp;
 use world::{World, addresses};
 
 /// How long a start waits for the MACs of real servers before it attaches without those that are missing.
@@ -43,7 +45,7 @@ pub async fn run(path: PathBuf, parsed: Parsed) -> Result<()> {
     warn_all(&parsed);
     let mut daemon = Daemon::start(path, parsed.config).await?;
     daemon.serve(&mut signals).await;
-    daemon.stop()
+    daemon.stop(&mut signals).await
 }
 
 struct Signals {
@@ -78,21 +80,24 @@ struct Daemon {
     retry: Option<Instant>,
     /// When the pins were looked at.
     swept: Instant,
+    vrrp: Vrrp,
 }
 
 impl Daemon {
     async fn start(path: PathBuf, config: Config) -> Result<Self> {
         let (commands, network) = net::watch(config.director.interfaces.clone())?;
         let links = own_links(&config, net::links().await?)?;
-        let kernel = Kernel::load(&config.director.pin_dir, &config.limits)?;
+        let mut kernel = Kernel::load(&config.director.pin_dir, &config.limits)?;
         let former = if kernel.is_new() { Former::open(&config.director.pin_dir) } else { None };
         let world = match &former {
             Some(former) => World::adopt(&config, former, links),
             None => World::adopt(&config, &kernel, links),
         };
+        let mut reconciler = Reconciler::default();
+        // What a predecessor held must not fall while the rest starts.
+        let vrrp = Vrrp::start(&config, &mut reconciler, &mut kernel)?;
         let (sender, verdicts) = mpsc::channel(VERDICTS);
         let engine = Engine::new(sender);
-        let reconciler = Reconciler::default();
         let mut daemon = Self {
             path,
             config,
@@ -106,6 +111,7 @@ impl Daemon {
             attached: Vec::new(),
             retry: None,
             swept: Instant::now(),
+            vrrp,
         };
         daemon.resolve(addresses(&daemon.config), &daemon.config.clone()).await;
         daemon.watch_doubted();
@@ -116,6 +122,7 @@ impl Daemon {
             return Err(error);
         }
         daemon.start_checks();
+        daemon.vrrp.begin();
         let Config { pools, services, .. } = &daemon.config;
         info!("ready: {} services, {} pools", services.len(), pools.len());
         Ok(daemon)
@@ -185,6 +192,10 @@ impl Daemon {
                 }
                 Some(event) = self.verdicts.recv() => self.handle_verdict(event),
                 Some(event) = self.network.recv() => self.handle_network(event),
+                event = self.vrrp.event() => {
+                    vrrp::log(&event);
+                    false
+                }
                 () = tokio::time::sleep_until(sweep) => {
                     self.sweep();
                     false
@@ -333,6 +344,7 @@ impl Daemon {
             (self.config, self.world) = (parsed.config, world);
             self.drain_old_verdicts();
             self.start_checks();
+            self.vrrp.configure(&self.config, &mut self.reconciler, &mut self.kernel)?;
         }
         self.commands.targets(addresses(&self.config));
         self.watch_doubted();
@@ -347,8 +359,15 @@ impl Daemon {
         }
     }
 
-    fn stop(self) -> Result<()> {
+    /// Hands over first, unless the operator asks once more.
+    async fn stop(mut self, signals: &mut Signals) -> Result<()> {
+        tokio::select! {
+            () = self.vrrp.hand_over() => {}
+            _ = signals.terminate.recv() => {}
+            _ = signals.interrupt.recv() => {}
+        }
         info!("stopping: nothing is forwarded from here on");
+        drop(self.vrrp);
         drop(self.engine);
         self.kernel.detach().context("cannot detach")?;
         Ok(())

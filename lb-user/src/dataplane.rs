@@ -10,6 +10,7 @@ mod dump;
 mod former;
 mod host;
 mod kernel;
+mod lease;
 mod mapped;
 mod memory;
 mod pins;
@@ -26,6 +27,7 @@ pub use dump::{Dump, DumpError, PinsDump, RealDump, ServiceDump};
 pub use former::Former;
 pub use host::HostTables;
 pub use kernel::{Kernel, LoadError};
+pub use lease::{LeaseHandle, Leases};
 pub use memory::Memory;
 pub use pins::{PinError, detach};
 

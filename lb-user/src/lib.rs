@@ -1,6 +1,7 @@
 //! The director's daemon as a library; the binary `xdirector` is a shell around [`cli`].
 
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod daemon;
 pub mod dataplane;

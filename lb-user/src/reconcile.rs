@@ -1,6 +1,7 @@
 //! The one writer of maps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use lb_common::abi::limits::MAX_INTERFACES;
 
@@ -72,6 +73,22 @@ impl Reconciler {
         let found = sweep(maps, &mut self.changes, now);
         let summary = self.write(config, view, maps, &found.holds, now)?;
         Ok((summary, found))
+    }
+
+    /// Has each of these vips, and no others, answered under a lease.
+    ///
+    /// # Errors
+    /// See [`ReconcileError`].
+    pub fn lease(&mut self, wanted: &BTreeMap<IpAddr, u32>, maps: &mut impl Maps) -> Result<(), ReconcileError> {
+        let failed = |source| ReconcileError::Apply { what: "a lease of a vip".into(), source };
+        let current = maps.leases().map_err(failed)?;
+        for (vip, lease) in wanted.iter().filter(|(vip, lease)| current.get(vip) != Some(lease)) {
+            maps.set_lease(*vip, Some(*lease)).map_err(failed)?;
+        }
+        for vip in current.keys().filter(|vip| !wanted.contains_key(vip)) {
+            maps.set_lease(*vip, None).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Whether a sweep may find something to give up.

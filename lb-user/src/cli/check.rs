@@ -1,5 +1,7 @@
 //! `xdirector check`
 
+mod vrrp;
+
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -34,6 +36,7 @@ struct Report {
     warnings: Vec<String>,
     services: usize,
     pools: Vec<PoolReport>,
+    vrrp: Vec<vrrp::RouterReport>,
     memory: Vec<Memory>,
     memory_total: u64,
 }
@@ -85,13 +88,14 @@ impl Report {
             warnings: warnings.iter().map(ToString::to_string).collect(),
             services: config.services.len(),
             pools: config.pools.iter().enumerate().map(pool).collect(),
+            vrrp: vrrp::reports(config),
             memory_total: memory.iter().map(|part| part.bytes).sum(),
             memory,
         }
     }
 
     fn text(&self) -> String {
-        let Self { warnings, services, pools, memory, memory_total } = self;
+        let Self { warnings, services, pools, vrrp, memory, memory_total } = self;
         let mut text: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
         text += &format!("The file is good: {services} services, {} pools.\n\n", pools.len());
         let mut table = Table::new(1, &["pool", "reals", "ring", "check", "services"]);
@@ -101,6 +105,7 @@ impl Report {
             table.row(cells.into_iter().chain([pool.services.join(", ")]).collect(), None);
         }
         text += &(table.render(has_colours()) + "\n");
+        text += &vrrp::text(vrrp);
         let mut table = Table::new(1, &["kernel memory", "entries", "KiB"]);
         for Memory { what, entries, bytes } in memory {
             table.row(vec![(*what).into(), entries.to_string(), bytes.div_ceil(1024).to_string()], None);

@@ -1,6 +1,7 @@
 //! The file as it is written: a mirror of the TOML, checked for nothing but shape.
 
 mod check;
+mod vrrp;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use check::Check;
+pub use vrrp::{Auth, Garp, Route, Rule, Script, SyncGroup, Track, TrackInterface, VirtualRouter};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -20,6 +22,12 @@ pub struct File {
     pub pool: BTreeMap<Spanned<String>, Spanned<Pool>>,
     #[serde(default)]
     pub service: Vec<Spanned<Service>>,
+    #[serde(default)]
+    pub vrrp: Vec<Spanned<VirtualRouter>>,
+    #[serde(default)]
+    pub sync_group: Vec<Spanned<SyncGroup>>,
+    #[serde(default)]
+    pub script: BTreeMap<Spanned<String>, Spanned<Script>>,
 }
 
 /// `[director]`

@@ -3,7 +3,7 @@
 use super::problem::{ConfigErrors, Report};
 
 /// Keys of the plan that this version does not have, so that the answer is "not yet" and not "unknown".
-const LATER: &[&str] = &["vrrp", "script", "metrics"];
+const LATER: &[&str] = &["metrics"];
 
 pub fn explain(mut report: Report<'_>, error: &toml::de::Error) -> ConfigErrors {
     let message = error.message();
@@ -11,9 +11,10 @@ pub fn explain(mut report: Report<'_>, error: &toml::de::Error) -> ConfigErrors 
         Some((key, _)) if LATER.contains(&key) => {
             format!("`{key}` is not in this version yet; remove it")
         }
-        Some((key, known)) => match nearest(key, &known) {
-            Some(near) => format!("unknown key `{key}`; did you mean `{near}`?"),
-            None => format!("unknown key `{key}`; known here: {}", known.join(", ")),
+        Some((key, known)) => match (super::vrrp::translate(key, &known), nearest(key, &known)) {
+            (Some(cure), _) => format!("`{key}` is keepalived's word; {cure}"),
+            (None, Some(near)) => format!("unknown key `{key}`; did you mean `{near}`?"),
+            (None, None) => format!("unknown key `{key}`; known here: {}", known.join(", ")),
         },
         None => message.trim_end().to_owned(),
     };

@@ -11,11 +11,9 @@ use toml::Spanned;
 
 use super::problem::Report;
 use super::service::{Located, services};
-use super::values::{address, duration_within, name, number};
+use super::values::{address, duration_within, is_interface_name, name, number};
 use super::{Config, Director, Limits, OnEmpty, PIN_DIR, Pool, Real, Service, XdpMode, check, raw};
 
-/// IFNAMSIZ less the zero at the end.
-const INTERFACE_NAME: usize = 15;
 const MAX_WEIGHT: u32 = 65_535;
 /// Fewer would not be worth their name.
 const MIN_PINS: u32 = 1024;
@@ -31,9 +29,10 @@ pub fn validate(report: &mut Report<'_>, file: &raw::File) -> Option<Config> {
     let pools: Vec<_> =
         file.pool.iter().enumerate().map(|(i, (name, raw))| pool(report, i, name, raw, &services)).collect();
     within_limits(report, file, &limits, &pools, &services);
+    let (vrrp, sync_groups) = super::vrrp::parse(report, file, &director, &pools, &services);
     report.errors.is_empty().then_some(())?;
     let services = services.into_iter().map(|(_, service)| service).collect();
-    Some(Config::new(director, limits, pools, services))
+    Some(Config { vrrp, sync_groups, ..Config::new(director, limits, pools, services) })
 }
 
 fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
@@ -46,8 +45,7 @@ fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
     let mut seen = HashSet::new();
     for name in names {
         let text = name.get_ref();
-        let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/' || c == ':';
-        if text.is_empty() || text.len() > INTERFACE_NAME || text.contains(odd) {
+        if !is_interface_name(text) {
             report.error(
                 name.span(),
                 format!("\"{text}\" in director.interfaces is no interface name; `ip link` lists them"),
@@ -73,7 +71,7 @@ fn director(report: &mut Report<'_>, raw: &raw::Director) -> Director {
     }
 }
 
-fn absolute_path(report: &mut Report<'_>, key: &str, given: &Spanned<String>) -> PathBuf {
+pub fn absolute_path(report: &mut Report<'_>, key: &str, given: &Spanned<String>) -> PathBuf {
     let path = PathBuf::from(given.get_ref());
     if !path.is_absolute() || given.get_ref().contains('\0') {
         report.error(given.span(), format!("{key} is \"{}\"; it must be an absolute path", given.get_ref()));

@@ -10,6 +10,8 @@ use toml::Spanned;
 
 use super::problem::Report;
 
+/// IFNAMSIZ less the zero at the end.
+const INTERFACE_NAME: usize = 15;
 /// The longest duration that a key takes.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
@@ -63,7 +65,7 @@ pub fn duration_within(
 }
 
 /// As a file would have it.
-fn written(duration: Duration) -> String {
+pub fn written(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     for (unit, each) in [("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
         if milliseconds.is_multiple_of(each) {
@@ -103,7 +105,8 @@ pub fn address(report: &mut Report<'_>, key: &str, value: &Spanned<String>) -> O
     None
 }
 
-fn is_unicast(address: Ipv4Addr) -> bool {
+/// Of a host of its own, not of many.
+pub fn is_unicast(address: Ipv4Addr) -> bool {
     !(address.is_unspecified() || address.is_multicast() || address.is_broadcast() || address.is_loopback())
         && address.octets()[0] < 240
 }
@@ -111,6 +114,12 @@ fn is_unicast(address: Ipv4Addr) -> bool {
 fn is_global_unicast(address: Ipv6Addr) -> bool {
     let special = address.is_unspecified() || address.is_multicast() || address.is_loopback();
     !special && !address.is_unicast_link_local() && address.to_ipv4_mapped().is_none()
+}
+
+/// What the kernel takes for the name of an interface.
+pub fn is_interface_name(text: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/' || c == ':';
+    !text.is_empty() && text.len() <= INTERFACE_NAME && !text.contains(odd)
 }
 
 /// A name for people: short enough for the maps, and on one line.

@@ -1,5 +1,11 @@
 //! `[[vrrp]]` and `[[sync_group]]`: who holds the vips.
 
+mod addresses;
+mod parse;
+mod together;
+mod tongue;
+mod track;
+
 use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::path::PathBuf;
@@ -54,6 +60,41 @@ pub struct VirtualRouter {
     pub tracked: Vec<Track>,
     /// What is run when the state changes.
     pub notify: Option<PathBuf>,
+    /// Whom it runs as; `None`: as the daemon.
+    pub notify_user: Option<Account>,
+}
+
+impl VirtualRouter {
+    /// For these vips on this interface, and everything else as a file has it that does not say: version 2 for IPv4,
+    /// version 3 for IPv6, priority 100, one advert a second. `None` without a vip, or with vips of both families.
+    pub fn new(name: &str, interface: &str, vrid: NonZeroU8, vips: Vec<IpNet>) -> Option<Self> {
+        let family = addresses::family_of(vips.first()?.addr());
+        if vips.iter().any(|vip| addresses::family_of(vip.addr()) != family) {
+            return None;
+        }
+        Some(Self {
+            name: name.into(),
+            interface: interface.into(),
+            family,
+            vrid,
+            dialect: parse::default_dialect(family),
+            checksum: ChecksumForm::AsHeard,
+            priority: parse::PRIORITY,
+            preemption: Preemption::default(),
+            announcements: Announcements::default(),
+            vips,
+            more_vips: Vec::new(),
+            accept: true,
+            routes: Vec::new(),
+            rules: Vec::new(),
+            source: None,
+            unicast_peers: Vec::new(),
+            virtual_mac: false,
+            tracked: Vec::new(),
+            notify: None,
+            notify_user: None,
+        })
+    }
 }
 
 /// A route that goes with the vips.
@@ -91,7 +132,8 @@ pub struct Rule {
 pub struct Track {
     /// What.
     pub what: Tracked,
-    /// Above 0: added while it is well. Below 0: taken away while it is not. 0: a fault while it is not. From -253 to 253.
+    /// Above 0: added while it is well. Below 0: taken away while it is not. 0: a fault while it is not. From -253 to 253;
+    /// for a file, by which its number is multiplied, from -254 to 254.
     pub weight: i16,
 }
 
@@ -142,4 +184,12 @@ pub struct SyncGroup {
     pub members: Vec<usize>,
     /// What is run when the state of all changes.
     pub notify: Option<PathBuf>,
+    /// Whom it runs as; `None`: as the daemon.
+    pub notify_user: Option<Account>,
 }
+
+pub(super) use together::parse;
+pub(super) use tongue::translate;
+
+#[cfg(test)]
+mod tests;

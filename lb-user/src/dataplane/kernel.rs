@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
@@ -13,6 +14,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use lb_common::abi::{Access, AccessKey, Settings, WAYS, map};
 use lb_common::reason::Reason;
 
+use super::lease::Leases;
 use super::mapped::Mapped;
 use super::pins::{PinError, Pins};
 use super::{AccessLists, AccessPrefix, CounterId, Maps, WordMap};
@@ -59,7 +61,7 @@ pub struct Kernel {
     buckets: Mapped,
     reals: Mapped,
     pinned_flows: Mapped,
-    lease_ends: Mapped,
+    lease_ends: Arc<Mapped>,
     service_info: Mapped,
     real_info: Mapped,
     service_counters: PerCpuArray<MapData, [u64; 2]>,
@@ -132,7 +134,7 @@ impl Kernel {
             buckets: mapped(&mut ebpf, map::BUCKETS)?,
             reals: mapped(&mut ebpf, map::REALS)?,
             pinned_flows: mapped(&mut ebpf, map::PINS)?,
-            lease_ends: mapped(&mut ebpf, map::LEASES)?,
+            lease_ends: Arc::new(mapped(&mut ebpf, map::LEASES)?),
             service_info: mapped(&mut ebpf, map::SERVICE_INFO)?,
             real_info: mapped(&mut ebpf, map::REAL_INFO)?,
             service_counters: per_cpu(&mut ebpf, map::SERVICE_COUNTERS)?,
@@ -151,6 +153,11 @@ impl Kernel {
     pub fn is_new(&self) -> bool {
         let settings: Settings = read_value(self.words(WordMap::Settings), 0);
         settings.version == 0
+    }
+
+    /// The ends of all leases, for whoever renews them.
+    pub fn lease_ends(&self) -> Leases {
+        Leases::mapped(Arc::clone(&self.lease_ends))
     }
 
     /// The program by its name in the object, loaded into the kernel.

@@ -191,6 +191,19 @@ impl Machine {
         }
     }
 
+    /// Goes on as the master that a process before this one was, whose last advert went out at `sent`: says so with an
+    /// advert, and announces nothing, for nothing has moved. Says whether it does; it does not if the others may have given
+    /// that one up by now, if it has been started already, or while something that it depends on is broken.
+    pub fn handle_resume(&mut self, sent: Instant, now: Instant) -> bool {
+        let silence = now.saturating_duration_since(sent);
+        let may = sent <= now && silence < self.own_interval() * timing::ADVERTS_MISSED && !self.is_faulty;
+        let resumes = may && matches!(self.phase, Phase::Init { parting: None });
+        if resumes {
+            self.resume_as_master(now);
+        }
+        resumes
+    }
+
     /// Ends its work. After the outputs of this call it sends nothing more.
     pub fn handle_shutdown(&mut self, parting: Parting, now: Instant) {
         self.catch_up(now);

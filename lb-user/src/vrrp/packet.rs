@@ -129,6 +129,12 @@ impl Dialect {
 }
 
 impl Centiseconds {
+    /// The default of the standards: one second.
+    pub const SECOND: Self = match Self::new(100) {
+        Some(second) => second,
+        None => unreachable!(),
+    };
+
     /// `None` unless from 1 to 4095, which is what fits into the field (RFC 5798 section 5.2.7).
     pub const fn new(number: u16) -> Option<Self> {
         match NonZeroU16::new(number) {

@@ -123,7 +123,7 @@ impl Router {
             add(format!("auth = {{ type = \"pass\", password = \"{password}\" }}"));
         }
         if let Some((own, peer)) = self.unicast {
-            add(format!("unicast_source = \"{own}\"\nunicast_peers = [\"{peer}\"]"));
+            add(format!("source = \"{own}\"\nunicast_peers = [\"{peer}\"]"));
         }
         if self.hasty {
             add("preempt_pace = \"skew\"".into());

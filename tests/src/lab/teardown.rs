@@ -146,6 +146,17 @@ fn end_processes(namespace: &str) -> Result<()> {
     eventually(Duration::from_secs(10), "all processes of the lab have ended", || Ok(pids()?.is_empty().then_some(())))
 }
 
+/// A process counts as ended when its first thread has; the others hold its files for a moment yet.
+fn detach(pin_dir: &Path) -> Result<()> {
+    let mut last = None;
+    let detached = || {
+        last = dataplane::detach(pin_dir).err();
+        Ok(last.is_none().then_some(()))
+    };
+    let outcome = eventually(Duration::from_secs(2), "the pins are free", detached);
+    outcome.map_err(|error| last.map_or(error, Into::into))
+}
+
 fn remove_pins(dir: &Path) -> Result<()> {
     if !dir.exists() {
         return Ok(());
@@ -154,7 +165,7 @@ fn remove_pins(dir: &Path) -> Result<()> {
         let entry = entry?;
         // What a director has pinned is in a directory of its own.
         match entry.file_type()?.is_dir() {
-            true => dataplane::detach(&entry.path()).map(drop)?,
+            true => detach(&entry.path())?,
             false => fs::remove_file(entry.path())?,
         }
     }

@@ -1,6 +1,5 @@
 //! The keys that each type of check has of its own.
 
-use std::os::unix::fs::PermissionsExt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use hickory_proto::rr::{Name, RecordType};
 use hyper::http::uri::PathAndQuery;
 use toml::{Spanned, Value};
 
+use super::super::program;
 use super::keys::Keys;
 use super::text::{unescape, unhex};
 use super::{
@@ -230,30 +230,17 @@ pub fn script(keys: &mut Keys<'_, '_>) -> CheckKind {
     } else if !program.is_absolute() {
         let problem = "must begin with an absolute path: no shell looks for the program";
         keys.bad("command", span, problem);
-    } else if !is_executable(&program) {
+    } else if !program::is_executable(&program) {
         let message = format!("{} is no program that can be run here", program.display());
         keys.report.warning(span, message);
     }
     CheckKind::Script(Script { program, arguments: words.collect(), user })
 }
 
-fn is_executable(path: &std::path::Path) -> bool {
-    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-}
-
 fn account(keys: &mut Keys<'_, '_>) -> Option<Account> {
     let name = keys.word("user")?;
-    match nix::unistd::User::from_name(name.get_ref()) {
-        Ok(Some(user)) => Some(Account { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }),
-        Ok(None) => {
-            keys.bad("user", name.span(), format!("is \"{}\", and this machine has no such user", name.get_ref()));
-            None
-        }
-        Err(error) => {
-            keys.bad("user", name.span(), format!("cannot be looked up: {error}"));
-            None
-        }
-    }
+    let key = keys.name("user");
+    program::account(keys.report, &key, &name)
 }
 
 pub fn agent(keys: &mut Keys<'_, '_>) -> CheckKind {

@@ -19,6 +19,11 @@ impl Deadline {
         Self { at: Instant::now() + limit, limit }
     }
 
+    /// How long all may take.
+    pub const fn limit(self) -> Duration {
+        self.limit
+    }
+
     /// Waits, but not for too long. `doing` continues a sentence: "while connecting".
     pub async fn wait<T>(self, doing: &'static str, future: impl Future<Output = T>) -> Result<T, ProbeFailure> {
         timeout_at(self.at, future).await.map_err(|_| ProbeFailure::TimedOut { limit: self.limit, doing })

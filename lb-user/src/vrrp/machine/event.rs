@@ -52,6 +52,8 @@ pub enum Output {
 pub enum Reason {
     /// It was started.
     Started,
+    /// A process before this one was master a moment ago.
+    Resumed,
     /// It was told to stop.
     Stopped,
     /// Something it depends on broke.

@@ -38,6 +38,15 @@ impl Machine {
         self.become_phase(Phase::Master(master), reason);
     }
 
+    /// Without an announcement: the neighbours know.
+    pub(super) fn resume_as_master(&mut self, now: Instant) {
+        let schedule = Schedule::announced(&self.settings.announcements, now);
+        let master = Master { since: now, sent: now, due: now + self.own_interval(), schedule };
+        self.send(self.priority.get());
+        self.outputs.push_back(Output::TakeAddresses);
+        self.become_phase(Phase::Master(master), Reason::Resumed);
+    }
+
     pub(super) fn handle_as_master(&mut self, master: Master, advert: &Advert<'_>, source: IpAddr, now: Instant) {
         let own = self.priority.get();
         if advert.priority > own {

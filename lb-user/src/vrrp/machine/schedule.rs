@@ -42,6 +42,13 @@ impl Schedule {
         Self { start: None, next: 0, due: None, restart: Some(now) }
     }
 
+    /// All was told already; only refreshes are due.
+    pub fn announced(settings: &Announcements, now: Instant) -> Self {
+        let mut schedule = Self { start: Some(now), next: settings.again.len(), due: None, restart: None };
+        schedule.advance(settings, now);
+        schedule
+    }
+
     /// From the first burst again: it is due now, or `gap` after the former one, whichever is later. Until then, things
     /// take their course.
     pub fn restart(&mut self, now: Instant, gap: Duration) {

@@ -70,7 +70,7 @@ fn a_daemon_that_crashes_and_is_restarted_stays_master() -> Result<()> {
     let watched = stage.watch(|stage| stage.crash(Side::A), Duration::from_secs(5))?;
     lost_nothing(&watched, "crash and restart")?;
     let others = stage.observer.adverts("partner", crashed);
-    ensure!(others.is_empty(), "B sent {} adverts", others.len());
+    ensure!(others.is_empty(), "B sent {} adverts; A: {}", others.len(), stage.member(Side::A).log());
     stage.settle()
 }
 
