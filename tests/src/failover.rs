@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::lab::{
-    Brand, Echo, INTERFACE, Member, Nginx, Observer, Pair, Probe, Probed, Router, Side, VIP, VIP_6, echo, eventually,
-    real_address,
+    Brand, Echo, INTERFACE, Member, Nginx, Observer, Pair, Probe, Probed, Router, Side, Topology, VIP, VIP_6, echo,
+    eventually, real_address,
 };
 
 /// Where what answers the probe listens.
@@ -33,13 +33,15 @@ pub struct Cast {
     pub web: bool,
     /// Whether there is a second way between the directors.
     pub second_path: bool,
+    /// Whether the lab stays when it is dropped.
+    pub keep: bool,
 }
 
 impl Cast {
     /// One virtual router each, the same but for what depends on the side.
     pub fn new(brands: [Brand; 2], router: impl Fn(Side) -> Router) -> Self {
         let routers = Side::ALL.map(|side| vec![router(side)]);
-        Self { brands, routers, reals: 2, web: false, second_path: false }
+        Self { brands, routers, reals: 2, web: false, second_path: false, keep: false }
     }
 
     /// With nginx on the real servers.
@@ -98,7 +100,7 @@ impl Stage {
     /// # Errors
     /// If something does not start, or A does not become master.
     pub fn up(cast: Cast) -> Result<Self> {
-        let pair = Pair::up(cast.reals)?;
+        let pair = Pair::build(Topology { keep: cast.keep, ..Topology::flat(cast.reals) })?;
         if cast.second_path {
             pair.add_second_path()?;
         }
