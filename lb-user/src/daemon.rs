@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: one task owns the state and writes the maps. Checks and netlink only send it events.
 
+mod tracking;
 mod vrrp;
 mod world;
 
@@ -94,6 +95,7 @@ impl Daemon {
             None => World::adopt(&config, &kernel, links),
         };
         let mut reconciler = Reconciler::default();
+        vrrp::ensure_supported(&config)?;
         // What a predecessor held must not fall while the rest starts.
         let vrrp = Vrrp::start(&config, &mut reconciler, &mut kernel)?;
         let (sender, verdicts) = mpsc::channel(VERDICTS);
@@ -122,6 +124,7 @@ impl Daemon {
             return Err(error);
         }
         daemon.start_checks();
+        daemon.vrrp.tell_pools(&daemon.config, &daemon.world.view);
         daemon.vrrp.begin();
         let Config { pools, services, .. } = &daemon.config;
         info!("ready: {} services, {} pools", services.len(), pools.len());
@@ -193,7 +196,7 @@ impl Daemon {
                 Some(event) = self.verdicts.recv() => self.handle_verdict(event),
                 Some(event) = self.network.recv() => self.handle_network(event),
                 event = self.vrrp.event() => {
-                    vrrp::log(&event);
+                    self.vrrp.handle(&event, &self.config);
                     false
                 }
                 () = tokio::time::sleep_until(sweep) => {
@@ -211,6 +214,7 @@ impl Daemon {
     /// Takes everything else that has arrived along, then writes once.
     fn settle(&mut self) {
         self.drain();
+        self.vrrp.tell_pools(&self.config, &self.world.view);
         self.retry = None;
         let attached = self.attach_again();
         if let Err(error) = self.write().and(attached) {
@@ -327,6 +331,7 @@ impl Daemon {
     async fn try_reload(&mut self) -> Result<Summary> {
         let parsed = Config::load(&self.path)?;
         unchangeable(&self.config, &parsed.config)?;
+        vrrp::ensure_supported(&parsed.config)?;
         // Verdicts on their way belong to the checks of now. New real servers are found before they get any bucket, old
         // ones are watched until they have none.
         self.drain();
@@ -345,6 +350,7 @@ impl Daemon {
             self.drain_old_verdicts();
             self.start_checks();
             self.vrrp.configure(&self.config, &mut self.reconciler, &mut self.kernel)?;
+            self.vrrp.tell_pools(&self.config, &self.world.view);
         }
         self.commands.targets(addresses(&self.config));
         self.watch_doubted();
@@ -362,12 +368,12 @@ impl Daemon {
     /// Hands over first, unless the operator asks once more.
     async fn stop(mut self, signals: &mut Signals) -> Result<()> {
         tokio::select! {
-            () = self.vrrp.hand_over() => {}
+            () = self.vrrp.hand_over(&self.config) => {}
             _ = signals.terminate.recv() => {}
             _ = signals.interrupt.recv() => {}
         }
         info!("stopping: nothing is forwarded from here on");
-        drop(self.vrrp);
+        self.vrrp.end().await;
         drop(self.engine);
         self.kernel.detach().context("cannot detach")?;
         Ok(())

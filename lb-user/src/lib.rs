@@ -7,6 +7,8 @@ pub mod daemon;
 pub mod dataplane;
 pub mod health;
 pub mod net;
+pub mod notify;
 pub mod reconcile;
 pub mod state;
+pub mod track;
 pub mod vrrp;

@@ -3,6 +3,7 @@
 //! [`watch`] keeps the MACs of a set of addresses fresh and says when one changes; what to ask the kernel for, and when,
 //! is decided by [`Table`](table::Table), which is pure.
 
+mod links;
 mod messages;
 mod table;
 mod watch;
@@ -13,6 +14,7 @@ use lb_common::abi::Mac;
 
 use crate::state::Path;
 
+pub use links::{LinkNews, watch_links};
 pub use watch::{Commands, watch};
 
 /// An interface of this machine.

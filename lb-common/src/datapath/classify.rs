@@ -66,13 +66,31 @@ pub fn find_block<T: Tables>(key: ServiceKey, tables: &T) -> Option<u32> {
     None
 }
 
-/// Our own MAC that the frame was sent to. A frame for another machine reaches us when a switch floods it or the
+/// The MAC that a frame that was sent to us leaves from. A frame for another machine reaches us when a switch floods it or the
 /// interface is promiscuous; to forward it would duplicate it.
 #[inline(always)]
 pub fn addressed_to_us<P: Frame + ?Sized>(frame: &P, settings: &Settings) -> Result<u64, Reason> {
     let destination = frame.load_front::<u64>(Ethernet::DESTINATION).ok_or(Reason::NotBalanced)? & MAC_MASK;
-    if destination != 0 && settings.own_macs.contains(&destination) { Ok(destination) } else { Err(Reason::Overheard) }
+    if destination == 0 || !settings.own_macs.contains(&destination) {
+        return Err(Reason::Overheard);
+    }
+    Ok(if destination as u32 == VIRTUAL {
+        interface_mac(frame.interface(), settings, destination)
+    } else {
+        destination
+    })
 }
+
+/// The MAC of the interface that a frame for a virtual MAC came in by. Frames leave from it: if one that comes here late, after
+/// the virtual MAC has moved, left from that, the switches would believe that it has moved back.
+#[inline(always)]
+fn interface_mac(interface: u32, settings: &Settings, otherwise: u64) -> u64 {
+    let places = settings.interfaces.iter().zip(&settings.own_macs);
+    places.fold(otherwise, |mac, (index, own)| if *index == u64::from(interface) { *own } else { mac })
+}
+
+/// How the MACs of virtual routers begin (RFC 5798 section 7.3), as the first bytes of a word.
+const VIRTUAL: u32 = u32::from_le_bytes([0x00, 0x00, 0x5e, 0x00]);
 
 /// What another director sends to a real server that is this machine has been chosen already: to choose again is to play
 /// ping-pong.

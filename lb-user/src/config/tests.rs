@@ -173,7 +173,10 @@ fn every_example_is_a_good_file() {
     assert!(!paths.is_empty());
     for path in paths {
         let parsed = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
-        assert_eq!(parsed.warnings, [], "{}", path.display());
+        // Programs that an example names are not on this machine.
+        let is_meant = |warning: &Problem| warning.message.ends_with("is no program that can be run here");
+        let odd: Vec<&Problem> = parsed.warnings.iter().filter(|warning| !is_meant(warning)).collect();
+        assert!(odd.is_empty(), "{}: {odd:?}", path.display());
     }
 }
 

@@ -144,7 +144,7 @@ pub enum Tracked {
     Interface(String),
     /// A script ends with status 0.
     Script(TrackScript),
-    /// A process of this name (as in /proc/PID/comm, or the last part of its program's path) runs.
+    /// A process of this name, as `ps -e` shows it, runs.
     Process(String),
     /// A file holds a number, which is multiplied by the weight and added (keepalived's `track_file`).
     File(PathBuf),

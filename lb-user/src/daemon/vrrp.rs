@@ -2,32 +2,42 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
+use super::tracking;
 use crate::config::Config;
 use crate::dataplane::{Kernel, Maps};
+use crate::notify::Notifier;
 use crate::reconcile::Reconciler;
-use crate::state::{assign_leases, leases_of};
+use crate::state::{View, assign_leases, leases_of};
+use crate::track::{TrackEvent, Tracking};
 use crate::vrrp::driver::{Command, Driver, Fate, Leased, Obstacle, Plan, Privileges, VrrpEvent, VrrpStatus};
 use crate::vrrp::machine::{Anomaly, Reason, State};
-use crate::vrrp::priority::Effective;
 
 /// Hand-overs that take longer are cut short: a service manager would kill us.
 const HAND_OVER: Duration = Duration::from_secs(20);
 /// For so long what still comes here is forwarded after others hold the vips.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The thread, if there are virtual routers.
-#[derive(Debug, Default)]
-pub struct Vrrp(Option<Running>);
+/// For so long hooks are waited for at the end.
+const HOOKS: Duration = Duration::from_secs(1);
 
-#[derive(Debug)]
+/// The thread, what it is told by and what it tells; nothing if there are no virtual routers.
+#[derive(Default)]
+pub struct Vrrp {
+    running: Option<Running>,
+    hooks: Notifier,
+}
+
 struct Running {
     driver: Driver,
     events: mpsc::Receiver<VrrpEvent>,
+    tracking: Tracking,
+    /// Whether it begins once it is known what priorities come to.
+    is_to_begin: bool,
 }
 
 impl Vrrp {
@@ -36,69 +46,92 @@ impl Vrrp {
     pub fn start(config: &Config, reconciler: &mut Reconciler, kernel: &mut Kernel) -> Result<Self> {
         let plan = plan(config, reconciler, kernel)?;
         if config.vrrp.is_empty() {
-            return Ok(Self(None));
+            return Ok(Self::default());
         }
         let (driver, events) = Driver::start(plan).context("cannot start the VRRP thread")?;
-        Ok(Self(Some(Running { driver, events })))
+        let commander = driver.commander().clone();
+        let mut tracking = Tracking::new(tracking::ping(), move |TrackEvent { router, effective }| {
+            // If the thread has ended, that is said where its events are missed.
+            commander.command(Command::Effective { router, effective });
+        });
+        tracking.apply(config);
+        Ok(Self { running: Some(Running { driver, events, tracking, is_to_begin: false }), ..Self::default() })
     }
 
-    /// From here on vips may be taken.
-    pub fn begin(&self) {
-        self.tell(Command::Begin);
+    /// From here on vips may be taken: as soon as it is known what priorities come to, which takes a second at most.
+    /// Its events must be asked for from then on.
+    pub const fn begin(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.is_to_begin = true;
+        }
     }
 
     /// Another file, after it has been taken. Its leases are written before the thread hears of it.
     pub fn configure(&mut self, config: &Config, reconciler: &mut Reconciler, kernel: &mut Kernel) -> Result<()> {
-        if self.0.is_none() {
-            *self = Self::start(config, reconciler, kernel)?;
+        let Some(running) = &mut self.running else {
+            self.running = Self::start(config, reconciler, kernel)?.running;
             self.begin();
             return Ok(());
-        }
-        let plan = plan(config, reconciler, kernel)?;
-        self.tell(Command::Configure(Box::new(plan)));
+        };
+        running.tell(Command::Configure(Box::new(plan(config, reconciler, kernel)?)));
+        running.tracking.apply(config);
         Ok(())
     }
 
     /// What the thread says next; never, if there is none.
     pub async fn event(&mut self) -> VrrpEvent {
-        if let Some(running) = &mut self.0 {
-            if let Some(event) = running.events.recv().await {
+        if let Some(running) = &mut self.running {
+            if let Some(event) = running.event().await {
                 return event;
             }
             error!("the VRRP thread has ended; restart the daemon. No vip is answered for until then");
-            self.0 = None;
+            self.running = None;
         }
         std::future::pending().await
     }
 
-    /// What the things that a virtual router depends on amount to.
-    pub fn track(&self, router: String, effective: Effective) {
-        self.tell(Command::Effective { router, effective });
+    /// Tells the operator, and hooks.
+    pub fn handle(&mut self, event: &VrrpEvent, config: &Config) {
+        log(event);
+        match event {
+            VrrpEvent::Changed { router, to, priority, .. } => {
+                self.hooks.handle_router(config, router, *to, priority.get());
+            }
+            VrrpEvent::GroupChanged { group, state } => self.hooks.handle_group(config, group, *state),
+            _ => {}
+        }
+    }
+
+    /// Tells how all pools are.
+    pub fn tell_pools(&self, config: &Config, view: &View) {
+        if let Some(running) = &self.running {
+            tracking::tell_pools(&running.tracking, config, view);
+        }
     }
 
     /// How all virtual routers are.
+    #[expect(dead_code, reason = "for the answer to `status` on the control socket")]
     pub async fn status(&self) -> Vec<VrrpStatus> {
-        match &self.0 {
+        match &self.running {
             Some(running) => running.driver.status().await,
             None => Vec::new(),
         }
     }
 
     /// Hands all vips over, and returns when nothing comes here any more that others could not answer.
-    pub async fn hand_over(&mut self) {
-        self.tell(Command::Leave);
+    pub async fn hand_over(&mut self, config: &Config) {
+        let Some(running) = &self.running else { return };
+        running.tell(Command::Leave);
         let deadline = Instant::now() + HAND_OVER;
-        let Some(Running { events, .. }) = &mut self.0 else { return };
         loop {
-            match timeout_at(deadline, events.recv()).await {
-                Ok(Some(VrrpEvent::Left { masters: 0 })) => break,
-                Ok(Some(VrrpEvent::Left { masters })) => {
+            match timeout_at(deadline, self.event()).await {
+                Ok(VrrpEvent::Left { masters: 0 }) => break,
+                Ok(VrrpEvent::Left { masters }) => {
                     info!("{masters} virtual routers are handed over; what still comes is forwarded for a moment");
                     sleep(LINGER).await;
                     break;
                 }
-                Ok(Some(event)) => log(&event),
-                Ok(None) => break,
+                Ok(event) => self.handle(&event, config),
                 Err(_) => {
                     warn!("handing over takes longer than {} s; not waiting for it", HAND_OVER.as_secs());
                     break;
@@ -107,13 +140,48 @@ impl Vrrp {
         }
     }
 
+    /// Ends the thread, which releases what it still holds, and hooks.
+    pub async fn end(self) {
+        let Self { running, hooks } = self;
+        drop(running);
+        hooks.finish(HOOKS).await;
+    }
+}
+
+impl Running {
+    async fn event(&mut self) -> Option<VrrpEvent> {
+        loop {
+            tokio::select! {
+                event = self.events.recv() => return event,
+                () = self.tracking.completed(), if self.is_to_begin => {
+                    self.is_to_begin = false;
+                    self.tell(Command::Begin);
+                }
+            }
+        }
+    }
+
     fn tell(&self, command: Command) {
-        if let Some(running) = &self.0
-            && !running.driver.command(command)
-        {
+        if !self.driver.commander().command(command) {
             error!("the VRRP thread has ended; restart the daemon");
         }
     }
+}
+
+/// What is understood but not done yet.
+///
+/// # Errors
+/// Says which router, and the cure.
+pub fn ensure_supported(config: &Config) -> Result<()> {
+    for router in &config.vrrp {
+        ensure!(
+            router.accept,
+            "vrrp {}: `accept = false` is not in this version: without the vips on its interface nobody would answer ARP for \
+             them. Leave it out, and close what is not to be reached by the vips in the firewall",
+            router.name
+        );
+    }
+    Ok(())
 }
 
 /// With its leases, which are in the maps when this returns.
@@ -131,7 +199,7 @@ fn plan(config: &Config, reconciler: &mut Reconciler, kernel: &mut Kernel) -> Re
 }
 
 /// Tells the operator.
-pub fn log(event: &VrrpEvent) {
+fn log(event: &VrrpEvent) {
     match event {
         VrrpEvent::Privileges(privileges) => log_privileges(privileges),
         VrrpEvent::Changed { router, from, to, reason, priority } => {

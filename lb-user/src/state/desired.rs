@@ -1,6 +1,6 @@
 //! What the maps should hold: a function of config and view, and of the ids and places already given out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::places::{FreeBuckets, FreeIds, slot_seed};
 use super::{Directory, Holds, Moment, Path, View, address, family, octets, read_value, words_of};
 use crate::config::{Affinity, Config, Limits, Pool, Real, Service, Tracking};
 use crate::dataplane::{AccessLists, Maps, WordMap};
+use crate::vrrp::announce::virtual_mac;
 
 /// Why a config that is right in itself cannot be had in these maps.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -296,6 +297,10 @@ fn settings(wish: &Wish<'_, impl Maps>, keyed: &[Keyed<'_>]) -> Result<Settings,
         own_macs[place] = interface.mac.to_word();
         interfaces[place] = interface.index.into();
     }
+    // Behind them, the MACs of virtual routers. No frame is sent out by these places, so they have no interface.
+    for (place, mac) in (view.interfaces.len()..limits::MAX_INTERFACES).zip(virtual_macs(config)) {
+        own_macs[place] = mac.to_word();
+    }
     let mut peer_macs = [0; limits::MAX_PEERS];
     let peers = config.director.peers.iter().filter_map(|peer| view.macs.get(peer));
     for (word, mac) in peer_macs.iter_mut().zip(peers) {
@@ -314,6 +319,12 @@ fn settings(wish: &Wish<'_, impl Maps>, keyed: &[Keyed<'_>]) -> Result<Settings,
         interfaces,
         peer_macs,
     })
+}
+
+/// Each once.
+fn virtual_macs(config: &Config) -> BTreeSet<Mac> {
+    let routers = config.vrrp.iter().filter(|router| router.virtual_mac);
+    routers.map(|router| virtual_mac(router.family, router.vrid)).collect()
 }
 
 /// A power of two, as the number of pins is.

@@ -7,6 +7,7 @@ mod clock;
 mod ether;
 mod filter;
 mod held;
+mod macvlan;
 mod port;
 mod realtime;
 mod router;
@@ -223,9 +224,15 @@ pub struct VrrpStatus {
 /// The running thread. When this is dropped, it releases all vips and ends.
 #[derive(Debug)]
 pub struct Driver {
+    commander: Commander,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Tells the thread something, from wherever.
+#[derive(Clone, Debug)]
+pub struct Commander {
     commands: std_mpsc::Sender<Message>,
     wake: Arc<EventFd>,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// What is in the queue.
@@ -260,19 +267,26 @@ impl Driver {
         })?;
         let gone = |_| io::Error::other("the thread has ended at once");
         outcome.recv().map_err(gone)??;
-        Ok((Self { commands, wake, thread: Some(thread) }, receiver))
+        Ok((Self { commander: Commander { commands, wake }, thread: Some(thread) }, receiver))
     }
 
-    /// Tells it something. Says whether it still runs.
-    pub fn command(&self, command: Command) -> bool {
-        self.tell(Message::Command(command))
+    /// By which it is told something.
+    pub const fn commander(&self) -> &Commander {
+        &self.commander
     }
 
     /// How all routers are; empty if the thread has ended.
     pub async fn status(&self) -> Vec<VrrpStatus> {
         let (reply, answer) = oneshot::channel();
-        self.command(Command::Status(reply));
+        self.commander.command(Command::Status(reply));
         answer.await.unwrap_or_default()
+    }
+}
+
+impl Commander {
+    /// Tells it, and never waits. Says whether the thread still runs.
+    pub fn command(&self, command: Command) -> bool {
+        self.tell(Message::Command(command))
     }
 
     fn tell(&self, message: Message) -> bool {
@@ -285,7 +299,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.tell(Message::End);
+        self.commander.tell(Message::End);
         if let Some(thread) = self.thread.take() {
             // It has been told to end; a panic of its own has been printed.
             _ = thread.join();

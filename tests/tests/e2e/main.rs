@@ -9,3 +9,4 @@ mod scene;
 mod services;
 mod traffic;
 mod vrrp;
+mod vrrp_driver;

@@ -6,11 +6,13 @@ use super::source::Source;
 const DAEMON: &str = "lb-user/src";
 
 /// Modules that are functions of what they are given.
-const PURE: [&str; 10] = [
+const PURE: [&str; 12] = [
     "lb-common/src",
     "lb-user/src/state",
     "lb-user/src/health/tracker",
     "lb-user/src/health/schedule",
+    "lb-user/src/track/board",
+    "lb-user/src/track/streak",
     "lb-user/src/vrrp/announce",
     "lb-user/src/vrrp/checksum",
     "lb-user/src/vrrp/group",

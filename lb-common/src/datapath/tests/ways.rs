@@ -204,3 +204,19 @@ fn affinity_by_source_looks_at_the_masked_address_alone() {
     let others: Vec<u8> = (0..50).map(|n| went([10, 0, n, 1], 1)).collect();
     assert!(others.iter().filter(|other| **other == first).count() < 10, "{others:?}");
 }
+
+#[test]
+fn a_frame_for_a_virtual_mac_leaves_from_the_mac_of_its_interface() {
+    const VIRTUAL: [u8; 6] = [0, 0, 0x5e, 0, 1, 7];
+    let mut world = world();
+    let mut to_virtual = tagged(&[]);
+    to_virtual[..6].copy_from_slice(&VIRTUAL);
+    let mut unknown = to_virtual.clone();
+    assert_eq!(run(&mut unknown, &mut world), Reason::Overheard);
+    world.settings.own_macs[5] = Mac(VIRTUAL).to_word();
+    // Interface 4 is in place 1.
+    let mut bytes = [vec![0; 8], to_virtual].concat();
+    let mut frame = Buffer::new(&mut bytes, 8, 4);
+    assert_eq!(process(&mut frame, &mut world).reason, Reason::Forwarded);
+    assert_eq!(bytes[8..20], [REAL.0, OWN.0].concat());
+}

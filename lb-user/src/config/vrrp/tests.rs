@@ -460,3 +460,23 @@ proptest::proptest! {
         let _ = parse(&text);
     }
 }
+
+#[test]
+fn every_example_in_the_documentation_is_a_good_file() {
+    let text = include_str!("../../../../docs/vrrp.md");
+    let blocks: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 4, "{} blocks", blocks.len());
+    let before = &GOOD[..GOOD.find("[[vrrp]]").unwrap()].replace("pool.p", "pool.mysql").replace("\"p\"", "\"mysql\"");
+    for block in blocks {
+        let Parsed { config, .. } = good(&format!("{before}{block}"));
+        assert!(!config.vrrp.is_empty(), "{block}");
+    }
+}
+
+#[test]
+fn each_default_in_the_documentation_is_the_default() {
+    let text = include_str!("../../../../docs/vrrp.md");
+    let written = text.lines().find_map(|line| line.strip_prefix('`')?.strip_suffix("is the default. A new master"));
+    let garp = written.expect("garp is there").trim_end().trim_end_matches('`');
+    assert_eq!(router(&with(garp)), router(GOOD));
+}

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::super::announce::Family;
 use super::ether::Ether;
 use super::filter::{advertised, advertisement, arp_claim, arp_claims};
-use super::wire::Listener;
+use super::wire::{Cast, Listener};
 use lb_common::abi::Mac;
 
 /// Its sockets.
@@ -16,7 +16,9 @@ pub struct Port {
     pub interface: u32,
     /// Of adverts and vips.
     pub family: Family,
-    /// Adverts come in here.
+    /// Which adverts come in here.
+    pub cast: Cast,
+    /// Where they do.
     pub listener: Listener,
     /// Adverts to the group and announcements go out here, and those of others come in.
     pub ether: Ether,
@@ -27,9 +29,9 @@ impl Port {
     ///
     /// # Errors
     /// See [`Listener::open`] and [`Ether::open`].
-    pub fn open(interface: u32, family: Family) -> io::Result<Self> {
-        let (listener, ether) = (Listener::open(interface, family)?, Ether::open(interface, family)?);
-        Ok(Self { interface, family, listener, ether })
+    pub fn open(interface: u32, family: Family, cast: Cast) -> io::Result<Self> {
+        let (listener, ether) = (Listener::open(interface, family, cast)?, Ether::open(interface, family)?);
+        Ok(Self { interface, family, cast, listener, ether })
     }
 
     /// Makes these the addresses for which claims are heard.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 /// Above everything that is not real-time; below what a kernel runs in threads of its own (interrupts: 50).
 const PRIORITY: i32 = 10;
@@ -30,13 +30,22 @@ fn real_time() -> io::Result<()> {
 }
 
 /// For the whole process, pages as they are first used: stacks that are reserved and never touched cost nothing, and the
-/// maps are the kernel's memory, which it does not swap. Where locked memory is limited nothing is locked, or later
-/// allocations would fail.
+/// maps are the kernel's memory, which it does not swap.
+///
+/// Under a limit that holds for this process, later allocations would fail once it is reached; so nothing is locked unless
+/// there is none, or it does not hold (CAP_IPC_LOCK): that is found out with a limit of nothing at all.
 fn lock_memory() -> io::Result<()> {
-    let (soft, _) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
-    if soft != RLIM_INFINITY {
-        return Err(io::Error::other(format!("RLIMIT_MEMLOCK is {soft} bytes")));
+    let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
+    if soft == RLIM_INFINITY {
+        return lock_all();
     }
+    setrlimit(Resource::RLIMIT_MEMLOCK, 0, hard)?;
+    let outcome = lock_all();
+    setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard)?;
+    outcome
+}
+
+fn lock_all() -> io::Result<()> {
     // SAFETY: it changes how pages are kept, not what is in them.
     succeeded(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) })
 }

@@ -16,6 +16,7 @@ use super::super::packet::Endpoints;
 use super::super::priority::Effective;
 use super::clock::Now;
 use super::held::Held;
+use super::macvlan::Macvlan;
 use super::port::Port;
 use super::rtnl::Requests;
 use super::wire::Speaker;
@@ -45,6 +46,8 @@ pub struct Router {
     pub obstacle: Option<Obstacle>,
     /// The same as far as its interface goes, by the last look at it.
     pub misplaced: Option<Obstacle>,
+    /// The index of its interface, if that is there.
+    pub link: Option<u32>,
     /// Whether its lease may be that of a predecessor, which is not to be ended before that is looked at.
     pub may_resume: bool,
     /// It is no longer in the plan, and goes when it has handed over.
@@ -68,10 +71,14 @@ pub struct Attachment {
     pub port: Rc<Port>,
     /// Where its adverts come from.
     pub source: IpAddr,
-    /// The MAC of its vips.
+    /// The MAC of its interface.
+    pub own_mac: Mac,
+    /// The MAC of its vips, from which adverts and announcements come.
     pub mac: Mac,
     /// The index of the interface that has the vips.
     pub vip_interface: u32,
+    /// That interface, if it is one for the virtual MAC.
+    pub macvlan: Option<Macvlan>,
     /// To its peers, if it has some.
     pub speaker: Option<Speaker>,
 }
@@ -90,6 +97,7 @@ impl Router {
             effective: Effective::Priority(spec.priority),
             obstacle: Some(Obstacle::NoInterface),
             misplaced: Some(Obstacle::NoInterface),
+            link: None,
             may_resume: false,
             is_retiring: false,
             is_heard: true,
@@ -107,6 +115,13 @@ impl Router {
     pub fn is(&self, other: &VirtualRouter) -> bool {
         let key = |spec: &VirtualRouter| (spec.vrid, spec.virtual_mac, matches!(spec.family, Family::V4));
         self.spec.interface == other.interface && key(&self.spec) == key(other)
+    }
+
+    /// Whether a change of an interface, by its index and, of a link, its name, or of an address on it, matters here.
+    pub fn is_concerned_by(&self, index: u32, name: Option<&str>) -> bool {
+        let is_vips = self.attachment.as_ref().is_some_and(|at| at.vip_interface == index);
+        // Its source may come to any interface.
+        self.link == Some(index) || is_vips || name == Some(&self.spec.interface) || self.spec.source.is_some()
     }
 
     /// All that its master answers for.
@@ -134,8 +149,9 @@ impl Router {
         requests: &mut Requests,
         now: Instant,
     ) -> Vec<(IpNet, Fate)> {
-        self.attachment = attachment;
+        let former = std::mem::replace(&mut self.attachment, attachment);
         let fates = self.renew_vips(requests);
+        self.remove_macvlan(former, requests);
         self.prepare_announcements();
         if let Some(attachment) = &self.attachment
             && attachment.source != self.machine.settings().source
@@ -143,6 +159,15 @@ impl Router {
             self.machine.handle_settings(settings(&self.spec, self.machine.priority(), attachment.source), now);
         }
         fates
+    }
+
+    /// An interface for the virtual MAC that it no longer needs. If that fails, it has gone with the one that it was on.
+    fn remove_macvlan(&self, former: Option<Attachment>, requests: &mut Requests) {
+        if let Some(Attachment { vip_interface, macvlan: Some(macvlan), .. }) = former
+            && self.attachment.as_ref().is_none_or(|now| now.vip_interface != vip_interface)
+        {
+            macvlan.remove(requests).ok();
+        }
     }
 
     /// Takes away what is no longer a vip here; what is new is added with the next [`Router::take`].

@@ -14,7 +14,9 @@ use rtnetlink::packet_core::{
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
@@ -244,6 +246,34 @@ impl Prepared {
             message.attributes.push(AddressAttribute::CacheInfo(lifetime));
         }
         Self::new(RouteNetlinkMessage::NewAddress(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Makes a macvlan of this MAC.
+    pub fn macvlan(parent: u32, name: &str, mac: Mac) -> Self {
+        let mut message = LinkMessage::default();
+        let mode = InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Private)]);
+        message.attributes.extend([
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Address(mac.0.to_vec()),
+            LinkAttribute::Link(parent),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(mode)]),
+        ]);
+        Self::new(RouteNetlinkMessage::NewLink(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Brings an interface up.
+    pub fn up(interface: u32) -> Self {
+        let mut message = LinkMessage::default();
+        message.header.index = interface;
+        (message.header.flags, message.header.change_mask) = (LinkFlags::Up, LinkFlags::Up);
+        Self::new(RouteNetlinkMessage::NewLink(message), NLM_F_ACK)
+    }
+
+    /// Takes an interface away.
+    pub fn remove_link(interface: u32) -> Self {
+        let mut message = LinkMessage::default();
+        message.header.index = interface;
+        Self::new(RouteNetlinkMessage::DelLink(message), NLM_F_ACK)
     }
 
     /// Takes it away.

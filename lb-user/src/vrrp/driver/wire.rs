@@ -20,7 +20,16 @@ const CLASS: u32 = 0xc0;
 /// For adverts that come while others are looked at.
 const RECEIVE_BYTES: usize = 1 << 18;
 
-/// Hears all adverts that come in by one interface, in one family.
+/// Which adverts are heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cast {
+    /// Those that come in by the interface.
+    Group,
+    /// Those to addresses of this machine, by whatever interface they come: the way to a peer may be another one.
+    Peers,
+}
+
+/// Hears adverts in one family.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
@@ -39,22 +48,29 @@ pub enum Heard<'a> {
 }
 
 impl Listener {
-    /// In the group.
+    /// A member of the group, or bound to no interface.
     ///
     /// # Errors
     /// Without the right to raw sockets, or if the interface is gone.
-    pub fn open(interface: u32, family: Family) -> io::Result<Self> {
-        let socket = raw_socket(interface, family)?;
+    pub fn open(interface: u32, family: Family, cast: Cast) -> io::Result<Self> {
+        let socket = raw_socket(family)?;
         socket.set_recv_buffer_size(RECEIVE_BYTES)?;
         match family {
-            Family::V4 => {
-                socket.set_multicast_all_v4(false)?;
-                socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(interface))?;
-            }
+            Family::V4 => socket.set_multicast_all_v4(false)?,
             Family::V6 => {
                 socket.set_multicast_all_v6(false)?;
                 nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::Ipv6RecvPacketInfo, &true)?;
                 socket.set_recv_hoplimit_v6(true)?;
+            }
+        }
+        match (cast, family) {
+            (Cast::Peers, _) => {}
+            (Cast::Group, Family::V4) => {
+                socket.bind_device_by_index_v4(NonZeroU32::new(interface))?;
+                socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(interface))?;
+            }
+            (Cast::Group, Family::V6) => {
+                socket.bind_device_by_index_v6(NonZeroU32::new(interface))?;
                 socket.join_multicast_v6(&GROUP_V6, interface)?;
             }
         }
@@ -116,7 +132,7 @@ impl AsFd for Listener {
     }
 }
 
-/// Sends adverts to peers, from one address.
+/// Sends adverts to peers, from one address, by whatever interface they are reached.
 #[derive(Debug)]
 pub struct Speaker {
     socket: Socket,
@@ -130,7 +146,7 @@ impl Speaker {
     /// Without the right to raw sockets, or if the address is not the machine's.
     pub fn open(interface: u32, source: IpAddr) -> io::Result<Self> {
         let family = if source.is_ipv4() { Family::V4 } else { Family::V6 };
-        let socket = raw_socket(interface, family)?;
+        let socket = raw_socket(family)?;
         attach(&socket, &NOTHING)?;
         match family {
             Family::V4 => {
@@ -165,17 +181,12 @@ impl Speaker {
     }
 }
 
-fn raw_socket(interface: u32, family: Family) -> io::Result<Socket> {
+fn raw_socket(family: Family) -> io::Result<Socket> {
     let domain = match family {
         Family::V4 => Domain::IPV4,
         Family::V6 => Domain::IPV6,
     };
-    let socket = Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(i32::from(PROTOCOL))))?;
-    match family {
-        Family::V4 => socket.bind_device_by_index_v4(NonZeroU32::new(interface))?,
-        Family::V6 => socket.bind_device_by_index_v6(NonZeroU32::new(interface))?,
-    }
-    Ok(socket)
+    Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(i32::from(PROTOCOL))))
 }
 
 /// Has the kernel hold back what a program does not let through.

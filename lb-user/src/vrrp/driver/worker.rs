@@ -27,7 +27,7 @@ use super::clock::{Clock, Now};
 use super::port::Port;
 use super::router::Router;
 use super::rtnl::{Requests, Watch};
-use super::wire::Heard;
+use super::wire::{Cast, Heard};
 use super::{Command, Message, Plan, VrrpEvent, realtime};
 use plan::Groups;
 
@@ -149,6 +149,10 @@ impl Worker {
         let now = self.clock.now().instant;
         let index = self.routers.iter().position(|router| router.spec.vrid.get() == vrid && is_at(router, port))?;
         let router = self.routers.get_mut(index)?;
+        if port.cast == Cast::Peers && envelope.endpoints.destination() != router.machine.settings().source {
+            // For another virtual router of this machine.
+            return None;
+        }
         match decode(message, envelope).map_err(|error| Anomaly::from(&error)) {
             Ok(advert) => match objection(router, envelope) {
                 Some(anomaly) => router.machine.handle_refused(anomaly),
@@ -180,16 +184,9 @@ impl Worker {
     }
 
     fn hear_kernel(&mut self) {
-        let (routers, ports) = (&self.routers, &self.ports);
-        let concerns = |index: u32, name: Option<&str>| {
-            ports.iter().any(|port| port.interface == index)
-                || routers.iter().any(|router| {
-                    name == Some(router.spec.interface.as_str())
-                        || router.attachment.as_ref().is_some_and(|at| at.vip_interface == index)
-                        // What it waits for may come to an interface that it is not attached to.
-                        || router.attachment.is_none()
-                })
-        };
+        let routers = &self.routers;
+        let concerns =
+            |index: u32, name: Option<&str>| routers.iter().any(|router| router.is_concerned_by(index, name));
         if self.watch.changed(concerns) {
             self.look_around();
         }
@@ -205,6 +202,8 @@ impl Worker {
                 Err(std_mpsc::TryRecvError::Empty) => return true,
                 Ok(Message::End) | Err(std_mpsc::TryRecvError::Disconnected) => {
                     self.shut_down(Parting::AtOnce);
+                    self.routers.iter_mut().for_each(|router| router.is_retiring = true);
+                    self.forget_retired();
                     return false;
                 }
             }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
-use super::super::super::announce::Family;
+use super::super::super::announce::{Family, virtual_mac};
 use super::super::super::priority::Effective;
+use super::super::macvlan::{Macvlan, is_ours};
 use super::super::port::Port;
 use super::super::router::{Attachment, Router};
-use super::super::rtnl::{Address, Link};
-use super::super::wire::Speaker;
+use super::super::rtnl::{Address, Link, Prepared};
+use super::super::wire::{Cast, Speaker};
 use super::super::{Obstacle, VrrpEvent};
 use super::{Worker, is_at};
 use crate::config::VirtualRouter;
@@ -40,10 +41,25 @@ impl Worker {
         self.refresh_filters();
     }
 
+    /// Takes away interfaces of ours that no router uses.
+    pub(super) fn clear_macvlans(&mut self) -> io::Result<()> {
+        let links = self.requests.links()?;
+        for link in links.into_iter().filter(|link| is_ours(&link.name)) {
+            let is_used = |router: &Router| router.attachment.as_ref().is_some_and(|at| at.vip_interface == link.index);
+            if !self.routers.iter().any(is_used) {
+                // If that fails, it has gone with the one that it was on.
+                self.requests.execute(&mut Prepared::remove_link(link.index)).ok();
+            }
+        }
+        Ok(())
+    }
+
     /// Attaches a router where it belongs now.
     fn place(&mut self, index: usize, surroundings: &Surroundings) {
-        let Some(router) = self.routers.get(index) else { return };
+        let Some(router) = self.routers.get_mut(index) else { return };
         let found = find(router, surroundings);
+        let link = surroundings.links.iter().find(|link| link.name == router.spec.interface).map(|link| link.index);
+        router.link = link;
         let (attachment, obstacle) = match found {
             Err(obstacle) => (None, Some(obstacle)),
             Ok((link, source)) if is_attached(router, &link, source) => {
@@ -109,18 +125,27 @@ impl Worker {
     fn attachment(&mut self, index: usize, link: &Link, source: IpAddr) -> io::Result<Attachment> {
         let spec = self.routers.get(index).map(|router| router.spec.clone()).ok_or(io::ErrorKind::NotFound)?;
         let mac = link.mac.ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))?;
-        let port = self.port(link.index, spec.family)?;
+        let cast = if spec.unicast_peers.is_empty() { Cast::Group } else { Cast::Peers };
+        let port = self.port(link.index, spec.family, cast)?;
         let speaker = if spec.unicast_peers.is_empty() { None } else { Some(Speaker::open(link.index, source)?) };
-        Ok(Attachment { port, source, mac, vip_interface: link.index, speaker })
+        let mut at = Attachment { port, source, own_mac: mac, mac, vip_interface: link.index, macvlan: None, speaker };
+        if spec.virtual_mac {
+            at.mac = virtual_mac(spec.family, spec.vrid);
+            let macvlan = Macvlan::open(&mut self.requests, link, spec.family, spec.vrid, at.mac)?;
+            at.vip_interface = macvlan.index;
+            at.macvlan = Some(macvlan);
+        }
+        Ok(at)
     }
 
-    /// That of an interface and a family.
-    fn port(&mut self, interface: u32, family: Family) -> io::Result<Rc<Port>> {
-        let known = self.ports.iter().find(|port| port.interface == interface && port.family == family);
+    /// That of an interface, a family and a kind of adverts.
+    fn port(&mut self, interface: u32, family: Family, cast: Cast) -> io::Result<Rc<Port>> {
+        let is_it = |port: &&Rc<Port>| port.interface == interface && port.family == family && port.cast == cast;
+        let known = self.ports.iter().find(is_it);
         if let Some(port) = known {
             return Ok(Rc::clone(port));
         }
-        let port = Rc::new(Port::open(interface, family)?);
+        let port = Rc::new(Port::open(interface, family, cast)?);
         self.epoll.add(&port.listener, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         self.epoll.add(&port.ether, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         self.ports.push(Rc::clone(&port));
@@ -148,7 +173,7 @@ fn is_attached(router: &Router, link: &Link, source: IpAddr) -> bool {
     let is_same = |at: &Attachment| {
         let unicast = !router.spec.unicast_peers.is_empty();
         at.port.interface == link.index
-            && Some(at.mac) == link.mac
+            && Some(at.own_mac) == link.mac
             && at.source == source
             && at.speaker.is_some() == unicast
     };

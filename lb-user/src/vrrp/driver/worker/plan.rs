@@ -62,7 +62,8 @@ impl Worker {
         for index in 0..self.routers.len() {
             self.resume(index);
         }
-        self.clear_left_behind()
+        self.clear_left_behind()?;
+        self.clear_macvlans()
     }
 
     fn resume(&mut self, index: usize) {
@@ -226,7 +227,12 @@ impl Worker {
     }
 
     pub(super) fn forget_retired(&mut self) {
-        self.routers.retain(|router| !router.is_retiring || router.machine.deadline().is_some());
+        let now = self.now().instant;
+        for router in self.routers.extract_if(.., |router| router.is_retiring && router.machine.deadline().is_none()) {
+            let mut router = router;
+            // Its vips are gone already; what is left is an interface for a virtual MAC.
+            router.attach(None, &mut self.requests, now);
+        }
         self.drop_unused_ports();
     }
 }
