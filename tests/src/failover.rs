@@ -14,6 +14,10 @@ use crate::lab::{
 /// Where what answers the probe listens.
 pub const ECHO_PORT: u16 = 7777;
 
+/// From one look at the canary to the next.
+pub const CANARY: Duration = Duration::from_millis(100);
+const CANARY_PORT: u16 = 8081;
+
 /// How long a client is watched before something happens to it.
 const BEFORE: Duration = Duration::from_millis(300);
 
@@ -33,6 +37,8 @@ pub struct Cast {
     pub web: bool,
     /// Whether there is a second way between the directors.
     pub second_path: bool,
+    /// Whether there is a pool beside the one that serves, with a web server of its own, for a virtual router to track.
+    pub canary: bool,
     /// Whether the lab stays when it is dropped.
     pub keep: bool,
 }
@@ -41,7 +47,21 @@ impl Cast {
     /// One virtual router each, the same but for what depends on the side.
     pub fn new(brands: [Brand; 2], router: impl Fn(Side) -> Router) -> Self {
         let routers = Side::ALL.map(|side| vec![router(side)]);
-        Self { brands, routers, reals: 2, web: false, second_path: false, keep: false }
+        Self { brands, routers, reals: 2, web: false, second_path: false, canary: false, keep: false }
+    }
+
+    /// The words of the pool that is tracked: one failure is enough, at an interval of [`CANARY`].
+    fn canary_pool(&self) -> String {
+        if !self.canary {
+            return String::new();
+        }
+        let interval = CANARY.as_millis();
+        format!(
+            "[pool.canary]\ncheck = {{ type = \"tcp\", interval = \"{interval}ms\", timeout = \"1s\", rise = 1, fall = 1 }}\n\
+             [[pool.canary.real]]\nname = \"canary\"\naddress = \"{}\"\n\
+             [[service]]\nvip = \"{VIP}\"\nport = {CANARY_PORT}\nprotocol = \"tcp\"\npool = \"canary\"\n",
+            real_address(1),
+        )
     }
 
     /// With nginx on the real servers.
@@ -60,6 +80,8 @@ pub struct Stage {
     pub observer: Observer,
     /// The web servers, if there are any.
     pub nginx: Vec<Nginx>,
+    /// The web server of the pool that is tracked, if there is one.
+    pub canary: Option<Nginx>,
     _echoes: Vec<Echo>,
     /// Where it plays. Last, so that it is dropped last.
     pub pair: Pair,
@@ -110,11 +132,16 @@ impl Stage {
             true => nginx(&pair)?,
             false => Vec::new(),
         };
+        let canary = match cast.canary {
+            true => Some(Nginx::start_on(&pair.lab, &pair.lab.reals[0], "canary", &[CANARY_PORT])?),
+            false => None,
+        };
         let begun = Instant::now();
         let a = member(&pair, Side::A, &cast)?;
-        observer.wait_for_master(Side::A.port(), begun, cast.patience()).with_context(|| a.log())?;
+        let leads = || Ok(first_sign(&observer, &cast, Side::A, begun));
+        eventually(cast.patience(), "A is master", leads).with_context(|| a.log())?;
         let b = member(&pair, Side::B, &cast)?;
-        let stage = Self { members: [a, b], cast, observer, nginx, _echoes: echoes, pair };
+        let stage = Self { members: [a, b], cast, observer, nginx, canary, _echoes: echoes, pair };
         stage.settle()?;
         Ok(stage)
     }
@@ -178,8 +205,15 @@ impl Stage {
     /// # Errors
     /// If that does not come; quotes its log.
     pub fn wait_for_master(&self, side: Side, since: Instant) -> Result<Instant> {
-        let found = self.observer.wait_for_master(side.port(), since, self.cast.patience());
+        let found = || Ok(self.first_sign(side, since));
+        let found = eventually(self.cast.patience(), &format!("{} is master", side.port()), found);
         found.with_context(|| format!("its log:\n{}", self.member(side).log()))
+    }
+
+    /// When a side first showed, from then on, that it is master: by an advert; or by an announcement of the vip, where
+    /// adverts do not pass the switch.
+    pub fn first_sign(&self, side: Side, since: Instant) -> Option<Instant> {
+        first_sign(&self.observer, &self.cast, side, since)
     }
 
     /// Waits until there is exactly one master, A, and exactly it answers for the vip.
@@ -200,7 +234,9 @@ impl Stage {
                 |side: Side| self.observer.adverts(side.port(), since).iter().any(|(_, priority)| *priority > 0);
             Ok((leads(Side::A) && !leads(Side::B)).then_some(()))
         };
-        eventually(patience, "A is the only master", alone)?;
+        if !self.cast.second_path {
+            eventually(patience, "A is the only master", alone)?;
+        }
         let served = || Ok((self.answering(Duration::from_millis(50))? == [Side::A]).then_some(()));
         eventually(patience, "A answers for the vip, and nobody else", served)
     }
@@ -277,6 +313,13 @@ pub fn pass(time: Duration) {
     std::thread::sleep(time);
 }
 
+fn first_sign(observer: &Observer, cast: &Cast, side: Side, since: Instant) -> Option<Instant> {
+    if cast.second_path {
+        return observer.announcements(side.port(), VIP.into(), since).first().copied();
+    }
+    observer.adverts(side.port(), since).iter().find(|(_, priority)| *priority > 0).map(|(at, _)| *at)
+}
+
 fn member(pair: &Pair, side: Side, cast: &Cast) -> Result<Member> {
     let (brand, routers) = match side {
         Side::A => (cast.brands[0], &cast.routers[0]),
@@ -286,7 +329,7 @@ fn member(pair: &Pair, side: Side, cast: &Cast) -> Result<Member> {
         true => vec![VIP.into(), VIP_6.into()],
         false => vec![VIP.into()],
     };
-    Member::start(pair, side, brand, routers, &services(cast.reals, cast.web, &vips))
+    Member::start(pair, side, brand, routers, &(services(cast.reals, cast.web, &vips) + &cast.canary_pool()))
 }
 
 /// Real servers answer for what is forwarded to them; a machine with keepalived, which has nothing behind it here, answers itself.

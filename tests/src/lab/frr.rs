@@ -51,6 +51,8 @@ impl Frr {
             let arguments = ["-i", &pid, "-z", &zserv, "--vty_socket", &sockets, "-f", &config, "--log", "stdout"];
             lab.spawn(machine, &format!("{name}-{daemon}"), &format!("/usr/lib/frr/{daemon}"), &arguments)
         };
+        // One that was killed leaves its socket behind.
+        fs::remove_file(&zserv).ok();
         let zebra = spawn("zebra", &empty)?;
         let listens = || Ok(directory.join("zserv.api").exists().then_some(()));
         eventually(SOON, "zebra listens", listens).with_context(|| zebra.log())?;

@@ -182,7 +182,7 @@ impl Router {
             add("track_interface", &self.links.iter().map(ToString::to_string).collect::<Vec<_>>());
         }
         if self.script.is_some() {
-            add("track_script", &[name.clone()]);
+            add("track_script", std::slice::from_ref(name));
         }
         let source = self.unicast.iter().map(|(own, _)| format!("  unicast_src_ip {own}\n"));
         let preempt = (!self.preempt).then(|| "  nopreempt\n".into());

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::{Round, between, port};
 use crate::failover::{Stage, Watched, pass};
-use crate::lab::{Brand, Process, Side};
+use crate::lab::{Process, Side};
 
 /// For how long a client is watched after the last thing that happens.
 const AFTER: Duration = Duration::from_millis(500);
@@ -31,8 +31,7 @@ impl Round {
 
 /// The successor's first advert after the event.
 fn takeover(stage: &Stage, watched: &Watched) -> Option<Duration> {
-    let adverts = stage.observer.adverts(port(Side::B), watched.at);
-    adverts.iter().find(|(_, priority)| *priority > 0).and_then(|(at, _)| between(watched.at, *at))
+    stage.first_sign(Side::B, watched.at).and_then(|at| between(watched.at, at))
 }
 
 /// A client sees something happen to A, upon which B is master.
@@ -203,11 +202,13 @@ pub fn script(stage: &mut Stage) -> Result<Round> {
     Ok(round)
 }
 
-/// A does not reach the real servers any more; B and the clients reach all.
+/// The canary dies, whose pool A tracks; the real servers that serve do not.
 pub fn pool(stage: &mut Stage) -> Result<Round> {
-    ensure!(stage.cast.brands[0] == Brand::Ours, "keepalived has no pools here");
-    let round = away(stage, |stage| stage.pair.hide_reals_from(Side::A))?;
-    stage.pair.show_reals_to(Side::A)?;
+    let round = away(stage, |stage| stage.canary.as_mut().context("there is no canary")?.stop())?;
+    let Stage { canary, pair, .. } = stage;
+    if let Some(canary) = canary {
+        canary.start_again(&pair.lab, &pair.lab.reals[0])?;
+    }
     stage.settle()?;
     Ok(round)
 }

@@ -194,3 +194,21 @@ fn what_a_stopped_daemon_added_is_gone() -> Result<()> {
     ensure!(!stage.member(Side::A).holds(&vip)?, "{vip} is still there");
     Ok(())
 }
+
+#[test]
+fn a_hook_is_told_what_keepalived_would_tell_it() -> Result<()> {
+    let path = |what: &str| std::env::temp_dir().join(format!("xdirector-hook-{}-{what}", std::process::id()));
+    let (hook, told) = (path("program"), path("told"));
+    std::fs::write(&hook, format!("#!/bin/sh\necho \"$@\" >>{}\n", told.display()))?;
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let router = |side| Router { notify: (side == Side::A).then(|| hook.clone()), ..v3(side) };
+    let outcome = Stage::up(Cast::new(BOTH, router)).and_then(|mut stage| stage.member_mut(Side::A).stop());
+    let lines = std::fs::read_to_string(&told).unwrap_or_default();
+    // They are not the lab's, so they do not go with the lab.
+    [hook, told].iter().for_each(|file| drop(std::fs::remove_file(file)));
+    outcome?;
+    let words: Vec<String> =
+        lines.lines().map(|line| line.rsplit_once(' ').map_or(line, |(words, _)| words).into()).collect();
+    ensure!(words == ["INSTANCE VI_1 BACKUP", "INSTANCE VI_1 MASTER", "INSTANCE VI_1 STOP"], "{lines}");
+    Ok(())
+}
