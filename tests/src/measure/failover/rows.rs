@@ -217,8 +217,9 @@ fn nothing_happened(round: &Round, cast: &Cast) -> bool {
     none_lost(round, cast) && round.wrong == 0
 }
 
+/// One asks every 20 milliseconds or so, and listens for as long.
 fn single_in_time(round: &Round, cast: &Cast) -> bool {
-    round.single.is_some_and(|single| single <= cast.down_interval() + Duration::from_millis(20))
+    round.single.is_some_and(|single| single <= cast.down_interval() + Duration::from_millis(50))
 }
 
 fn down_interval(round: &Round, cast: &Cast) -> bool {
