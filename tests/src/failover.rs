@@ -82,6 +82,8 @@ pub struct Stage {
     pub nginx: Vec<Nginx>,
     /// The web server of the pool that is tracked, if there is one.
     pub canary: Option<Nginx>,
+    /// When a director was started last. What was heard before that, it has not heard.
+    started: Instant,
     _echoes: Vec<Echo>,
     /// Where it plays. Last, so that it is dropped last.
     pub pair: Pair,
@@ -141,7 +143,8 @@ impl Stage {
         let leads = || Ok(first_sign(&observer, &cast, Side::A, begun));
         eventually(cast.patience(), "A is master", leads).with_context(|| a.log())?;
         let b = member(&pair, Side::B, &cast)?;
-        let stage = Self { members: [a, b], cast, observer, nginx, canary, _echoes: echoes, pair };
+        let stage =
+            Self { members: [a, b], cast, observer, nginx, canary, started: Instant::now(), _echoes: echoes, pair };
         stage.settle()?;
         Ok(stage)
     }
@@ -185,6 +188,7 @@ impl Stage {
     /// If it does not start.
     pub fn start_again(&mut self, side: Side) -> Result<()> {
         *self.member_mut(side) = member(&self.pair, side, &self.cast)?;
+        self.started = Instant::now();
         Ok(())
     }
 
@@ -216,7 +220,7 @@ impl Stage {
         first_sign(&self.observer, &self.cast, side, since)
     }
 
-    /// Waits until there is exactly one master, A, and exactly it answers for the vip.
+    /// Waits until there is exactly one master, A, which whoever was started last has heard, and exactly it answers for the vip.
     ///
     /// # Errors
     /// If that does not come; quotes both logs.
@@ -232,7 +236,8 @@ impl Stage {
             let since = Instant::now() - interval - Duration::from_millis(200);
             let leads =
                 |side: Side| self.observer.adverts(side.port(), since).iter().any(|(_, priority)| *priority > 0);
-            Ok((leads(Side::A) && !leads(Side::B)).then_some(()))
+            let heard = self.first_sign(Side::A, self.started).is_some();
+            Ok((heard && leads(Side::A) && !leads(Side::B)).then_some(()))
         };
         if !self.cast.second_path {
             eventually(patience, "A is the only master", alone)?;
