@@ -1,4 +1,5 @@
-//! What the demo is made of: the load, and the account of it.
+//! What the demo is made of: the load, the account of it, and the second play, of a vip that moves.
 
 pub mod account;
+pub mod failover;
 pub mod load;

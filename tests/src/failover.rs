@@ -7,11 +7,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::lab::{
-    Brand, Echo, Member, Nginx, Observer, Pair, Probe, Probed, Router, Side, VIP, VIP_6, echo, eventually, real_address,
+    Brand, Echo, INTERFACE, Member, Nginx, Observer, Pair, Probe, Probed, Router, Side, Topology, VIP, VIP_6, echo,
+    eventually, real_address,
 };
 
 /// Where what answers the probe listens.
 pub const ECHO_PORT: u16 = 7777;
+
+/// From one look at the canary to the next.
+pub const CANARY: Duration = Duration::from_millis(100);
+const CANARY_PORT: u16 = 8081;
 
 /// How long a client is watched before something happens to it.
 const BEFORE: Duration = Duration::from_millis(300);
@@ -32,13 +37,31 @@ pub struct Cast {
     pub web: bool,
     /// Whether there is a second way between the directors.
     pub second_path: bool,
+    /// Whether there is a pool beside the one that serves, with a web server of its own, for a virtual router to track.
+    pub canary: bool,
+    /// Whether the lab stays when it is dropped.
+    pub keep: bool,
 }
 
 impl Cast {
     /// One virtual router each, the same but for what depends on the side.
     pub fn new(brands: [Brand; 2], router: impl Fn(Side) -> Router) -> Self {
         let routers = Side::ALL.map(|side| vec![router(side)]);
-        Self { brands, routers, reals: 2, web: false, second_path: false }
+        Self { brands, routers, reals: 2, web: false, second_path: false, canary: false, keep: false }
+    }
+
+    /// The words of the pool that is tracked: one failure is enough, at an interval of [`CANARY`].
+    fn canary_pool(&self) -> String {
+        if !self.canary {
+            return String::new();
+        }
+        let interval = CANARY.as_millis();
+        format!(
+            "[pool.canary]\ncheck = {{ type = \"tcp\", interval = \"{interval}ms\", timeout = \"1s\", rise = 1, fall = 1 }}\n\
+             [[pool.canary.real]]\nname = \"canary\"\naddress = \"{}\"\n\
+             [[service]]\nvip = \"{VIP}\"\nport = {CANARY_PORT}\nprotocol = \"tcp\"\npool = \"canary\"\n",
+            real_address(1),
+        )
     }
 
     /// With nginx on the real servers.
@@ -57,6 +80,10 @@ pub struct Stage {
     pub observer: Observer,
     /// The web servers, if there are any.
     pub nginx: Vec<Nginx>,
+    /// The web server of the pool that is tracked, if there is one.
+    pub canary: Option<Nginx>,
+    /// When a director was started last. What was heard before that, it has not heard.
+    started: Instant,
     _echoes: Vec<Echo>,
     /// Where it plays. Last, so that it is dropped last.
     pub pair: Pair,
@@ -97,7 +124,7 @@ impl Stage {
     /// # Errors
     /// If something does not start, or A does not become master.
     pub fn up(cast: Cast) -> Result<Self> {
-        let pair = Pair::up(cast.reals)?;
+        let pair = Pair::build(Topology { keep: cast.keep, ..Topology::flat(cast.reals) })?;
         if cast.second_path {
             pair.add_second_path()?;
         }
@@ -107,11 +134,17 @@ impl Stage {
             true => nginx(&pair)?,
             false => Vec::new(),
         };
+        let canary = match cast.canary {
+            true => Some(Nginx::start_on(&pair.lab, &pair.lab.reals[0], "canary", &[CANARY_PORT])?),
+            false => None,
+        };
         let begun = Instant::now();
         let a = member(&pair, Side::A, &cast)?;
-        observer.wait_for_master(Side::A.port(), begun, cast.patience()).with_context(|| a.log())?;
+        let leads = || Ok(first_sign(&observer, &cast, Side::A, begun));
+        eventually(cast.patience(), "A is master", leads).with_context(|| a.log())?;
         let b = member(&pair, Side::B, &cast)?;
-        let stage = Self { members: [a, b], cast, observer, nginx, _echoes: echoes, pair };
+        let stage =
+            Self { members: [a, b], cast, observer, nginx, canary, started: Instant::now(), _echoes: echoes, pair };
         stage.settle()?;
         Ok(stage)
     }
@@ -155,6 +188,7 @@ impl Stage {
     /// If it does not start.
     pub fn start_again(&mut self, side: Side) -> Result<()> {
         *self.member_mut(side) = member(&self.pair, side, &self.cast)?;
+        self.started = Instant::now();
         Ok(())
     }
 
@@ -175,11 +209,18 @@ impl Stage {
     /// # Errors
     /// If that does not come; quotes its log.
     pub fn wait_for_master(&self, side: Side, since: Instant) -> Result<Instant> {
-        let found = self.observer.wait_for_master(side.port(), since, self.cast.patience());
+        let found = || Ok(self.first_sign(side, since));
+        let found = eventually(self.cast.patience(), &format!("{} is master", side.port()), found);
         found.with_context(|| format!("its log:\n{}", self.member(side).log()))
     }
 
-    /// Waits until there is exactly one master, A, and exactly it answers for the vip.
+    /// When a side first showed, from then on, that it is master: by an advert; or by an announcement of the vip, where
+    /// adverts do not pass the switch.
+    pub fn first_sign(&self, side: Side, since: Instant) -> Option<Instant> {
+        first_sign(&self.observer, &self.cast, side, since)
+    }
+
+    /// Waits until there is exactly one master, A, which whoever was started last has heard, and exactly it answers for the vip.
     ///
     /// # Errors
     /// If that does not come; quotes both logs.
@@ -195,11 +236,22 @@ impl Stage {
             let since = Instant::now() - interval - Duration::from_millis(200);
             let leads =
                 |side: Side| self.observer.adverts(side.port(), since).iter().any(|(_, priority)| *priority > 0);
-            Ok((leads(Side::A) && !leads(Side::B)).then_some(()))
+            let heard = self.first_sign(Side::A, self.started).is_some();
+            Ok((heard && leads(Side::A) && !leads(Side::B)).then_some(()))
         };
-        eventually(patience, "A is the only master", alone)?;
+        if !self.cast.second_path {
+            eventually(patience, "A is the only master", alone)?;
+        }
         let served = || Ok((self.answering(Duration::from_millis(50))? == [Side::A]).then_some(()));
         eventually(patience, "A answers for the vip, and nobody else", served)
+    }
+
+    /// The client forgets who has which address, and will ask anew.
+    ///
+    /// # Errors
+    /// If `ip` fails.
+    pub fn forget_neighbours(&self) -> Result<()> {
+        self.pair.lab.client.ip(&format!("neigh flush dev {INTERFACE}"))
     }
 
     /// The sides that answer a question for the vip within this time.
@@ -266,6 +318,13 @@ pub fn pass(time: Duration) {
     std::thread::sleep(time);
 }
 
+fn first_sign(observer: &Observer, cast: &Cast, side: Side, since: Instant) -> Option<Instant> {
+    if cast.second_path {
+        return observer.announcements(side.port(), VIP.into(), since).first().copied();
+    }
+    observer.adverts(side.port(), since).iter().find(|(_, priority)| *priority > 0).map(|(at, _)| *at)
+}
+
 fn member(pair: &Pair, side: Side, cast: &Cast) -> Result<Member> {
     let (brand, routers) = match side {
         Side::A => (cast.brands[0], &cast.routers[0]),
@@ -275,7 +334,7 @@ fn member(pair: &Pair, side: Side, cast: &Cast) -> Result<Member> {
         true => vec![VIP.into(), VIP_6.into()],
         false => vec![VIP.into()],
     };
-    Member::start(pair, side, brand, routers, &services(cast.reals, cast.web, &vips))
+    Member::start(pair, side, brand, routers, &(services(cast.reals, cast.web, &vips) + &cast.canary_pool()))
 }
 
 /// Real servers answer for what is forwarded to them; a machine with keepalived, which has nothing behind it here, answers itself.

@@ -10,11 +10,11 @@ use crate::{build, packages, workspace};
 ///
 /// # Errors
 /// Not root, or something cannot be installed, built or started.
-pub fn run(choice: Choice, keep: bool, down: bool) -> Result<()> {
+pub fn run(choice: Choice, arguments: &[&str]) -> Result<()> {
     require_root("the demo")?;
     packages::provide_lab()?;
     let daemon = build::everything(choice)?;
     let mut command = workspace::cargo();
     command.args(["run", "--release", "--package", "tests", "--bin", "demo", "--"]).env("XDIRECTOR_BIN", daemon);
-    become_program(command.args(keep.then_some("--keep")).args(down.then_some("--down")))
+    become_program(command.args(arguments))
 }

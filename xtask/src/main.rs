@@ -52,6 +52,9 @@ enum Command {
         /// Leave the lab up, and say how to look around.
         #[arg(long)]
         keep: bool,
+        /// Show two directors and a vip that moves between them instead.
+        #[arg(long)]
+        failover: bool,
         /// Take down labs that were kept.
         #[arg(long, conflicts_with = "keep")]
         down: bool,
@@ -68,9 +71,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Measure how long changes take, for example of a ring. Needs root.
+    /// Measure how long changes take: of a ring, or until a vip has moved. Needs root.
     Measure {
-        /// Passed on, for example ring --json.
+        /// Passed on, for example ring --json, or failover --only stop.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
@@ -95,7 +98,11 @@ fn run(Arguments { toolchain, command }: Arguments) -> Result<()> {
         Command::BuildEbpf => build_ebpf::run(toolchain),
         Command::Build => build::run(toolchain),
         Command::Test { tier, filter } => test::run(toolchain, tier, filter.as_deref()),
-        Command::Demo { keep, down } => demo::run(toolchain, keep, down),
+        Command::Demo { keep, failover, down } => {
+            let given = [(keep, "--keep"), (failover, "--failover"), (down, "--down")];
+            let given: Vec<&str> = given.into_iter().filter_map(|(is_given, name)| is_given.then_some(name)).collect();
+            demo::run(toolchain, &given)
+        }
         Command::Bench { arguments } => tool::run(toolchain, Tool::Bench, &arguments),
         Command::Fuzz { arguments } => tool::run(toolchain, Tool::Fuzz, &arguments),
         Command::Measure { arguments } => tool::run(toolchain, Tool::Measure, &arguments),

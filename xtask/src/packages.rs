@@ -18,12 +18,13 @@ struct Tool {
 }
 
 /// All that the lab, the tests in it and the demo call. The only such list.
-const LAB: [Tool; 12] = [
+const LAB: [Tool; 13] = [
     Tool { command: "nginx", package: "nginx-light", purpose: "the real servers" },
     Tool { command: "mariadbd", package: "mariadb-server-core", purpose: "health checks of MySQL" },
     Tool { command: "mariadb", package: "mariadb-client-core", purpose: "replication between two of them" },
     Tool { command: "redis-server", package: "redis-server", purpose: "health checks of Redis" },
     Tool { command: "keepalived", package: "keepalived", purpose: "the other side of VRRP, and our rival" },
+    Tool { command: "/usr/lib/frr/vrrpd", package: "frr", purpose: "another other side of VRRP" },
     Tool { command: "dnsmasq", package: "dnsmasq-base", purpose: "health checks of DNS, discovery" },
     Tool { command: "curl", package: "curl", purpose: "a client in a lab that was kept" },
     Tool { command: "ip", package: "iproute2", purpose: "namespaces, bridges, addresses, neighbours" },

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::process::{become_program, require_root};
 use crate::toolchain::Choice;
-use crate::{build_ebpf, workspace};
+use crate::{build, build_ebpf, packages, workspace};
 
 /// One of them.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,15 @@ pub fn run(choice: Choice, tool: Tool, arguments: &[OsString]) -> Result<()> {
     require_root(&format!("`cargo xtask {}`", tool.name()))?;
     build_ebpf::run(choice)?;
     let mut command = workspace::cargo();
+    if needs_lab(tool, arguments) {
+        packages::provide_lab()?;
+        command.env("XDIRECTOR_BIN", build::daemon()?);
+    }
     command.args(["run", "--release", "--package", "tests", "--bin", tool.name(), "--"]);
     become_program(command.args(arguments))
+}
+
+/// What is measured of a vip that moves is measured in the lab, with the daemon; all else only with the kernel program.
+fn needs_lab(tool: Tool, arguments: &[OsString]) -> bool {
+    matches!(tool, Tool::Measure) && arguments.first().is_some_and(|what| what == "failover")
 }

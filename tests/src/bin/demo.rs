@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use tests::demo::account::Account;
+use tests::demo::failover;
 use tests::demo::load::{self, Request};
 use tests::lab::{
     CLIENT, Connection, Director, INTERFACE, Lab, Namespace, Nginx, Topology, VIP, binary, eventually, fetch,
@@ -21,6 +22,9 @@ struct Args {
     /// Leave the lab up and say how to look around
     #[arg(long)]
     keep: bool,
+    /// Show two directors and a vip that moves between them instead
+    #[arg(long)]
+    failover: bool,
     /// Take down labs that were kept
     #[arg(long, conflicts_with = "keep")]
     down: bool,
@@ -44,6 +48,10 @@ fn main() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut account = Account::new(std::io::stdout().is_terminal());
+    if args.failover {
+        failover::play(&mut account, args.keep)?;
+        return Ok(account.close());
+    }
     let mut scene = Scene::up(&mut account, args.keep)?;
     scene.spread(&mut account)?;
     scene.death_and_return(&mut account)?;

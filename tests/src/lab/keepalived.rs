@@ -13,8 +13,10 @@ use super::{Lab, Namespace, Process, Router, eventually, write_file};
 /// How long anything that it does at once may take on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
 
-/// With what is not on by default: real-time priority, and adverts that make a winner announce itself again.
-const TUNED: &str = "  vrrp_rt_priority 50\n  vrrp_no_swap\n  vrrp_higher_prio_send_advert\n";
+/// With what is not on by default: real-time priority (and more than ten milliseconds of it in a row, or the kernel kills it when
+/// it becomes master), and adverts that make a winner announce itself again.
+const TUNED: &str =
+    "  vrrp_rt_priority 50\n  vrrp_rlimit_rttime 1000000\n  vrrp_no_swap\n  vrrp_higher_prio_send_advert\n";
 
 /// A running keepalived: a parent, and the child that speaks VRRP.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! One of the two directors of a pair: ours or keepalived.
+//! One of the two directors of a pair: ours, keepalived or FRR.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::{Director, INTERFACE, Keepalived, Namespace, Pair, Router, Seat, Side, eventually, output};
+use super::{Director, Frr, INTERFACE, Keepalived, Namespace, Pair, Router, Seat, Side, eventually, output};
 
 /// Who runs on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Brand {
     Ours,
     /// keepalived as it comes.
     Keepalived,
+    /// FRR's vrrpd.
+    Frr,
     /// keepalived with what its users find out later: real-time priority, an advert from who loses an election.
     Tuned,
 }
@@ -25,6 +27,7 @@ impl Brand {
         match self {
             Self::Ours => "xdirector",
             Self::Keepalived => "keepalived",
+            Self::Frr => "FRR",
             Self::Tuned => "keepalived, tuned",
         }
     }
@@ -43,6 +46,7 @@ pub struct Member {
 enum Running {
     Ours(Box<Director>),
     Keepalived(Keepalived),
+    Frr(Frr),
 }
 
 impl Member {
@@ -53,6 +57,7 @@ impl Member {
     pub fn start(pair: &Pair, side: Side, brand: Brand, routers: &[Router], services: &str) -> Result<Self> {
         let machine = pair.machine(side).clone();
         let running = match brand {
+            Brand::Frr => Running::Frr(Frr::start(&pair.lab, &machine, side.port(), routers)?),
             Brand::Ours => {
                 let virtual_routers: String = routers.iter().map(Router::ours).collect();
                 let seat = Seat {
@@ -75,7 +80,7 @@ impl Member {
     pub fn director(&self) -> Option<&Director> {
         match &self.running {
             Running::Ours(director) => Some(director),
-            Running::Keepalived(_) => None,
+            Running::Keepalived(_) | Running::Frr(_) => None,
         }
     }
 
@@ -84,6 +89,7 @@ impl Member {
         match &self.running {
             Running::Ours(director) => director.process.log(),
             Running::Keepalived(keepalived) => keepalived.log(),
+            Running::Frr(frr) => frr.log(),
         }
     }
 
@@ -98,6 +104,7 @@ impl Member {
                 keepalived.ask_to_stop()?;
                 keepalived.wait()
             }
+            Running::Frr(frr) => frr.stop(Signal::SIGTERM),
         }
     }
 
@@ -109,6 +116,7 @@ impl Member {
         match &mut self.running {
             Running::Ours(director) => director.process.stop(Signal::SIGKILL).map(drop),
             Running::Keepalived(keepalived) => keepalived.kill(),
+            Running::Frr(frr) => frr.stop(Signal::SIGKILL),
         }
     }
 
@@ -131,6 +139,7 @@ impl Member {
                 let another = || Ok(keepalived.child().ok().filter(|child| *child != before));
                 eventually(Duration::from_secs(10), "keepalived has another child", another).map(drop)
             }
+            Running::Frr(_) => bail!("FRR's supervisor is not in the lab"),
         }
     }
 
@@ -154,6 +163,7 @@ impl Member {
         match &self.running {
             Running::Ours(director) => director.process.signal(signal),
             Running::Keepalived(keepalived) => keepalived.signal_both(signal),
+            Running::Frr(frr) => frr.signal_both(signal),
         }
     }
 
@@ -165,6 +175,7 @@ impl Member {
         match &self.running {
             Running::Ours(director) => Ok(vec![director.process.pid()]),
             Running::Keepalived(keepalived) => keepalived.pids(),
+            Running::Frr(frr) => Ok(frr.pids()),
         }
     }
 

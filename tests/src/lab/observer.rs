@@ -19,7 +19,7 @@ use nix::net::if_::if_nameindex;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt};
 use nix::sys::time::TimeVal;
 
-use super::{CLIENT, INTERFACE, Lab, eventually, mac_of, real_time, send_frame};
+use super::{CLIENT, INTERFACE, Lab, mac_of, real_time, send_frame};
 use crate::packet::{arp_request, solicitation};
 
 pub use frame::What;
@@ -98,15 +98,6 @@ impl Observer {
             sighting.port == port && matches!(sighting.what, What::Announcement { address, .. } if address == vip)
         };
         self.since(start).iter().filter(|sighting| says(sighting)).map(|sighting| sighting.at).collect()
-    }
-
-    /// Waits for an advert of a machine that was sent from then on, with a priority above 0: it is master. Says when it was.
-    ///
-    /// # Errors
-    /// After the deadline.
-    pub fn wait_for_master(&self, port: &str, start: Instant, deadline: Duration) -> Result<Instant> {
-        let first = || Ok(self.adverts(port, start).iter().find(|(_, priority)| *priority > 0).map(|(at, _)| *at));
-        eventually(deadline, &format!("{port} is master"), first)
     }
 
     /// Asks once for a vip, as a client would, and waits for so long: the MACs that answered, and the ports they answered by.

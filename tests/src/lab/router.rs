@@ -25,6 +25,8 @@ pub struct Router {
     pub interval: Duration,
     /// Whether a higher priority takes over from a lower one.
     pub preempt: bool,
+    /// Whether that is done in a skew time and not in a down interval; only ours can.
+    pub hasty: bool,
     /// Only version 2.
     pub password: Option<String>,
     /// The addresses, each with the length of its network.
@@ -41,11 +43,11 @@ pub struct Router {
     pub notify: Option<PathBuf>,
 }
 
-/// A script that is run again and again; it fails while a file is missing.
+/// A script that is run again and again; it fails while a file is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     /// The file.
-    pub wanted: PathBuf,
+    pub fails_with: PathBuf,
     /// From one run to the next, in whole seconds as keepalived wants it.
     pub interval: Duration,
     /// Added to the priority while it fails (below 0).
@@ -75,6 +77,7 @@ impl Router {
             priority,
             interval: Duration::from_secs(1),
             preempt: true,
+            hasty: false,
             password: Some("1111".into()),
             vips: vec![format!("{VIP}/24")],
             unicast: None,
@@ -122,6 +125,9 @@ impl Router {
         if let Some((own, peer)) = self.unicast {
             add(format!("source = \"{own}\"\nunicast_peers = [\"{peer}\"]"));
         }
+        if self.hasty {
+            add("preempt_pace = \"skew\"".into());
+        }
         if !self.links.is_empty() {
             add(format!("track_interface = {:?}", self.links));
         }
@@ -134,8 +140,8 @@ impl Router {
         if let Some(notify) = &self.notify {
             add(format!("notify = {notify:?}"));
         }
-        if let Some(Script { wanted, interval, .. }) = &self.script {
-            add(format!("[script.{name}]\ncommand = [\"/usr/bin/test\", \"-e\", {wanted:?}]"));
+        if let Some(Script { fails_with, interval, .. }) = &self.script {
+            add(format!("[script.{name}]\ncommand = [\"/usr/bin/test\", \"!\", \"-e\", {fails_with:?}]"));
             add(format!("interval = \"{}ms\"\nrise = 1\nfall = 1", interval.as_millis()));
         }
         text
@@ -145,10 +151,10 @@ impl Router {
     pub fn keepaliveds(&self) -> String {
         let Self { name, vrid, version, priority, interval, vips, .. } = self;
         let mut text = String::new();
-        if let Some(Script { wanted, interval, weight }) = &self.script {
+        if let Some(Script { fails_with, interval, weight }) = &self.script {
             text += &format!(
-                "vrrp_script {name} {{\n  script \"/usr/bin/test -e {}\"\n  interval {}\n  weight {weight}\n  rise 1\n  fall 1\n}}\n",
-                wanted.display(),
+                "vrrp_script {name} {{\n  script \"/usr/bin/test ! -e {}\"\n  interval {}\n  weight {weight}\n  rise 1\n  fall 1\n}}\n",
+                fails_with.display(),
                 interval.as_secs(),
             );
         }
@@ -176,7 +182,7 @@ impl Router {
             add("track_interface", &self.links.iter().map(ToString::to_string).collect::<Vec<_>>());
         }
         if self.script.is_some() {
-            add("track_script", &[name.clone()]);
+            add("track_script", std::slice::from_ref(name));
         }
         let source = self.unicast.iter().map(|(own, _)| format!("  unicast_src_ip {own}\n"));
         let preempt = (!self.preempt).then(|| "  nopreempt\n".into());

@@ -77,8 +77,8 @@ fn a_daemon_that_crashes_and_is_restarted_stays_master() -> Result<()> {
 #[test]
 fn a_frozen_daemon_is_silent_before_the_backup_speaks_and_listens_on_waking() -> Result<()> {
     let mut stage = Stage::up(Cast::new(BOTH, lazy))?;
-    let frozen = Instant::now();
     let event = |stage: &mut Stage| {
+        let frozen = Instant::now();
         stage.member(Side::A).freeze()?;
         let master = stage.wait_for_master(Side::B, frozen)?;
         println!("B is master {:?} after A was frozen", master - frozen);
@@ -120,12 +120,11 @@ fn a_link_that_is_lost_is_told_by_the_second_path() -> Result<()> {
         Router { unicast, links: vec!["eth0"], ..Router::v2(side) }
     };
     let mut stage = Stage::up(Cast { second_path: true, ..Cast::new(BOTH, second) })?;
-    let begun = Instant::now();
     let unplug = |stage: &mut Stage| stage.pair.unplug(Side::A);
     let plug = |stage: &mut Stage| stage.pair.plug_in(Side::A);
     let [lost, _] = there_and_back(&mut stage, unplug, plug)?;
     let outage = lost.after().outage();
-    println!("link lost: outage {outage:?}, {:?} in all", begun.elapsed());
+    println!("link lost: outage {outage:?}");
     // Far from the three seconds of a down interval.
     ensure!(outage < Duration::from_secs(1), "no answer for {outage:?}");
     Ok(())
@@ -193,5 +192,23 @@ fn what_a_stopped_daemon_added_is_gone() -> Result<()> {
     ensure!(stage.member(Side::A).holds(&vip)?);
     stage.member_mut(Side::A).stop()?;
     ensure!(!stage.member(Side::A).holds(&vip)?, "{vip} is still there");
+    Ok(())
+}
+
+#[test]
+fn a_hook_is_told_what_keepalived_would_tell_it() -> Result<()> {
+    let path = |what: &str| std::env::temp_dir().join(format!("xdirector-hook-{}-{what}", std::process::id()));
+    let (hook, told) = (path("program"), path("told"));
+    std::fs::write(&hook, format!("#!/bin/sh\necho \"$@\" >>{}\n", told.display()))?;
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let router = |side| Router { notify: (side == Side::A).then(|| hook.clone()), ..v3(side) };
+    let outcome = Stage::up(Cast::new(BOTH, router)).and_then(|mut stage| stage.member_mut(Side::A).stop());
+    let lines = std::fs::read_to_string(&told).unwrap_or_default();
+    // They are not the lab's, so they do not go with the lab.
+    [hook, told].iter().for_each(|file| drop(std::fs::remove_file(file)));
+    outcome?;
+    let words: Vec<String> =
+        lines.lines().map(|line| line.rsplit_once(' ').map_or(line, |(words, _)| words).into()).collect();
+    ensure!(words == ["INSTANCE VI_1 BACKUP", "INSTANCE VI_1 MASTER", "INSTANCE VI_1 STOP"], "{lines}");
     Ok(())
 }

@@ -1,0 +1,69 @@
+//! A thousand connections through every event there is.
+
+use std::net::SocketAddr;
+
+use anyhow::{Result, ensure};
+
+use super::{Line, Round, plays};
+use crate::failover::{Cast, Stage};
+use crate::lab::{Brand, CLIENT, Crowd, Router, Side};
+
+/// For `--only`.
+pub const NAME: &str = "1000 TCP connections";
+
+const CONNECTIONS: usize = 1000;
+const INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// What a connection has to live through.
+type Play = fn(&mut Stage) -> Result<Round>;
+
+/// All that does not need a cast of its own.
+const PLAYS: [(&str, Play); 8] = [
+    ("polite stop", plays::stop),
+    ("hand-over", plays::come_back),
+    ("crash and restart", plays::crash),
+    ("kill -9", plays::kill),
+    ("frozen", plays::freeze),
+    ("silent machine", plays::silence),
+    ("partition", plays::heal),
+    ("link lost", plays::unplug),
+];
+
+/// Holds them open through every event, and has each ask once more after each. Wrong are those that broke.
+///
+/// # Errors
+/// If the lab cannot be built, or an event does not end as it must.
+pub fn line() -> Result<Line> {
+    Crowd::make_room(CONNECTIONS as u64)?;
+    let router = |side: Side| Router { links: vec!["eth0"], ..Router::v3(side, INTERVAL) };
+    let mut stage = Stage::up(Cast { reals: 3, ..Cast::new([Brand::Ours; 2], router) }.with_web())?;
+    let mut crowd = Crowd::default();
+    let (client, to) = (stage.pair.lab.client.clone(), SocketAddr::new(stage.vip()?, 80));
+    client.enter(|| crowd.open(CONNECTIONS, &[CLIENT.into()], to))?;
+    let (mut rounds, mut broken) = (Vec::new(), Vec::new());
+    for (name, play) in PLAYS {
+        rounds.push(play(&mut stage)?);
+        stage.forget_neighbours()?;
+        let dead: usize = crowd.ask_all().values().sum();
+        broken.push((name, dead));
+        let missing = CONNECTIONS - crowd.len();
+        ensure!(missing == dead, "{name}: {missing} connections are missing, {dead} broke");
+        client.enter(|| crowd.open(missing, &[CLIENT.into()], to))?;
+    }
+    let bad: Vec<String> =
+        broken.iter().filter(|(_, dead)| *dead > 0).map(|(name, dead)| format!("{name}: {dead}")).collect();
+    let target = if bad.is_empty() { "0 broken".into() } else { format!("0 broken ({})", bad.join(", ")) };
+    Ok(Line {
+        event: NAME,
+        who: Brand::Ours.name().into(),
+        rounds: rounds.len() as u32,
+        lost: super::spread(rounds.iter().map(|round| round.lost)).unwrap_or_default(),
+        outage_ms: super::times(rounds.iter().map(|round| round.outage)).unwrap_or_default(),
+        takeover_ms: super::times(rounds.iter().filter_map(|round| round.takeover)),
+        single_ms: None,
+        wrong: broken.iter().map(|(_, dead)| dead).sum(),
+        lateness_ms: super::ms(rounds.iter().map(|round| round.lateness).max().unwrap_or_default()),
+        target,
+        met: Some((PLAYS.len() - bad.len()) as u32),
+    })
+}
