@@ -11,6 +11,7 @@ mod peering;
 mod scene;
 mod services;
 mod shares;
+mod tracking;
 mod traffic;
 mod verdicts;
 mod vrrp;
