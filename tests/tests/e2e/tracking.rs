@@ -1,7 +1,9 @@
 //! What priorities depend on, where it needs a network: links and gateways.
 
+use std::fs;
 use std::net::IpAddr;
 use std::num::NonZeroU8;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -11,7 +13,8 @@ use lb_user::config::{Config, Director, Limits};
 use lb_user::daemon::tracking::ping;
 use lb_user::track::{TrackEvent, Tracking};
 use lb_user::vrrp::priority::Effective;
-use tests::lab::{DIRECTOR, Lab, Namespace, Topology};
+use nix::sys::signal::Signal;
+use tests::lab::{DIRECTOR, Director as DirectorProcess, Lab, Namespace, Topology, eventually};
 use tokio::sync::oneshot;
 
 const ENOUGH: Duration = Duration::from_secs(30);
@@ -106,4 +109,39 @@ fn a_gateway_that_answers_no_pings_takes_its_weight_away() -> Result<()> {
         said.next(Some(100))?;
         Ok(())
     })
+}
+
+/// A virtual router with a hook that writes down what it is told, and tracks a file; it is alone, so it becomes master.
+#[test]
+fn a_hook_is_told_of_each_state_and_a_file_changes_the_priority() -> Result<()> {
+    let lab = Lab::up(Topology::flat(1))?;
+    let (hook, said, weight) =
+        (lab.directory().join("hook"), lab.directory().join("said"), lab.directory().join("weight"));
+    fs::write(&hook, format!("#!/bin/sh\necho \"$@\" >>{}\n", said.display()))?;
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755))?;
+    fs::write(&weight, "-30")?;
+    let router = format!(
+        "[[vrrp]]\nname = \"VI_1\"\ninterface = \"eth0\"\nversion = 3\nvirtual_router_id = 7\nadvert_interval = \"50ms\"\n\
+         vips = [\"10.66.0.200/24\"]\nnotify = \"{}\"\ntrack = [{{ file = \"{}\" }}]\n",
+        hook.display(),
+        weight.display()
+    );
+    let mut director = DirectorProcess::start(&lab, &router)?;
+    let told = |expected: &str| {
+        let told = || Ok(fs::read_to_string(&said).ok().filter(|text| text == expected));
+        let read = || fs::read_to_string(&said).unwrap_or_default();
+        eventually(ENOUGH, "the hook is told", told).with_context(|| format!("it was told {:?}", read()))
+    };
+    let mut all = String::from("INSTANCE VI_1 BACKUP 70\nINSTANCE VI_1 MASTER 70\n");
+    told(&all)?;
+    fs::write(&weight, "-254")?;
+    all += "INSTANCE VI_1 FAULT 70\n";
+    told(&all)?;
+    fs::write(&weight, "5")?;
+    all += "INSTANCE VI_1 BACKUP 105\nINSTANCE VI_1 MASTER 105\n";
+    told(&all)?;
+    director.process.stop(Signal::SIGTERM)?;
+    all += "INSTANCE VI_1 STOP 105\n";
+    told(&all)?;
+    Ok(())
 }
