@@ -242,7 +242,7 @@ extern "C" fn find_port_block(vip_0: u64, vip_1: u64, tail: u32) -> u32 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn admit_client(list: u32, client_0: u64, client_1: u64, slot: u32) -> u32 {
-    admit(AccessList(list), [client_0, client_1], slot, &KernelTables).unwrap_or(u32::MAX)
+    admit(AccessList(list), [client_0, client_1], slot, &KernelTables::without_frame()).unwrap_or(u32::MAX)
 }
 
 #[inline(never)]

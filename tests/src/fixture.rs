@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aya::programs::{TestRun, TestRunOptions};
@@ -180,18 +179,7 @@ impl World {
 
 /// One that goes by this vip.
 fn check_by(vip: IpAddr) -> Check {
-    let second = Duration::from_secs(1);
-    Check {
-        kind: CheckKind::Tcp,
-        port: PORT,
-        via: Via::Vip(vip),
-        vip: Some(vip),
-        interval: second,
-        fast_interval: second,
-        timeout: second,
-        rise: 2,
-        fall: 3,
-    }
+    Check { port: PORT, via: Via::Vip(vip), vip: Some(vip), ..Check::new(CheckKind::Tcp) }
 }
 
 /// Where one of 512 services is: what `lb-ebpf/src/bench/frames.rs` writes into its frames.

@@ -18,7 +18,7 @@ struct Tool {
 }
 
 /// All that the lab, the tests in it and the demo call. The only such list.
-const LAB: [Tool; 13] = [
+const LAB: &[Tool] = &[
     Tool { command: "nginx", package: "nginx-light", purpose: "the real servers" },
     Tool { command: "mariadbd", package: "mariadb-server-core", purpose: "health checks of MySQL" },
     Tool { command: "mariadb", package: "mariadb-client-core", purpose: "replication between two of them" },

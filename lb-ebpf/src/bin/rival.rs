@@ -160,7 +160,6 @@ impl Tables for RivalTables {
     }
 }
 
-
 /// Each repeat with another IPv4 flow.
 #[xdp]
 pub fn lru_rival(ctx: XdpContext) -> u32 {

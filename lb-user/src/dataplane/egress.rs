@@ -95,7 +95,10 @@ fn attach_one(
     match former(path) {
         Some(Former::Link(link)) => match program.attach_to_link(link).and_then(|id| program.take_link(id)) {
             // The pin holds the link from here on; what we have is one more reference to it.
-            Ok(link) => return Ok(drop(link)),
+            Ok(link) => {
+                drop(link);
+                return Ok(());
+            }
             Err(error) => tracing::info!(%error, pin = %path.display(), "a former daemon's link is of no use any more"),
         },
         Some(Former::Filter) => match filter(interface).and_then(|filter| program.attach_to_link(filter)) {

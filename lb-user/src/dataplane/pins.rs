@@ -99,9 +99,9 @@ impl Pins {
 
     /// Takes away all of that kind but these.
     pub fn keep_egress(&self, kept: &[PathBuf]) -> Result<(), PinError> {
-        let all =
+        let mut all =
             entries(&self.dir)?.into_iter().filter(|(name, path)| name.starts_with(EGRESS) && !kept.contains(path));
-        all.map(|(_, path)| remove(&path)).collect()
+        all.try_for_each(|(_, path)| remove(&path))
     }
 
     /// After the links run this daemon's program: lets others find its maps, and removes links and maps of before.

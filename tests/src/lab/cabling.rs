@@ -152,7 +152,7 @@ impl Lab {
     }
 
     /// Tells the switch something of a port: `ip link set PORT WHAT`.
-    pub(super) fn set_port(&self, port: &str, what: &str) -> Result<()> {
+    pub(super) fn tell_port(&self, port: &str, what: &str) -> Result<()> {
         self.bridge.ip(&format!("link set {port} {what}"))
     }
 

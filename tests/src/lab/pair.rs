@@ -104,7 +104,7 @@ impl Pair {
     /// # Errors
     /// If the switch does not let itself be told.
     pub fn silence(&self, side: Side) -> Result<()> {
-        self.lab.set_port(side.port(), "nomaster")
+        self.lab.tell_port(side.port(), "nomaster")
     }
 
     /// The opposite of [`silence`](Self::silence).
@@ -112,7 +112,7 @@ impl Pair {
     /// # Errors
     /// If the switch does not let itself be told.
     pub fn let_speak(&self, side: Side) -> Result<()> {
-        self.lab.set_port(side.port(), "master br0")
+        self.lab.tell_port(side.port(), "master br0")
     }
 
     /// Pulls the cable of this machine: it sees its link go.
@@ -120,7 +120,7 @@ impl Pair {
     /// # Errors
     /// If the switch does not let itself be told.
     pub fn unplug(&self, side: Side) -> Result<()> {
-        self.lab.set_port(side.port(), "down")
+        self.lab.tell_port(side.port(), "down")
     }
 
     /// Plugs the cable in again.
@@ -128,7 +128,7 @@ impl Pair {
     /// # Errors
     /// If the switch does not let itself be told.
     pub fn plug_in(&self, side: Side) -> Result<()> {
-        self.lab.set_port(side.port(), "up")
+        self.lab.tell_port(side.port(), "up")
     }
 
     /// The two do not hear each other any more; everybody else hears both.
@@ -169,6 +169,6 @@ impl Pair {
 
     /// Between ports that are isolated the bridge forwards nothing; all other ways are open.
     fn isolate(&self, word: &str, ports: &[String]) -> Result<()> {
-        ports.iter().try_for_each(|port| self.lab.set_port(port, &format!("type bridge_slave isolated {word}")))
+        ports.iter().try_for_each(|port| self.lab.tell_port(port, &format!("type bridge_slave isolated {word}")))
     }
 }
