@@ -8,8 +8,8 @@ use std::path::Path;
 
 use lb_common::reason::Reason;
 
-/// What no frame can meet in a world that is whole.
-const NEVER: [Reason; 2] = [Reason::UnwrittenBucket, Reason::NotConfigured];
+/// What no frame can meet in a world that is whole, and in which no probe is under way.
+const NEVER: [Reason; 3] = [Reason::UnwrittenBucket, Reason::NotConfigured, Reason::ProbeAnswer];
 
 #[test]
 fn every_frame_of_the_corpus_is_treated_rightly_and_they_meet_every_reason() {

@@ -214,7 +214,7 @@ fn in_words(status: VrrpStatus) -> control::VrrpStatus {
         vips: status.vips.iter().map(ToString::to_string).collect(),
         master: status.master.map(|master| master.to_string()),
         lease: Some(lease.unwrap_or(LeaseStatus { held: false, milliseconds: 0 })),
-        trouble: status.obstacle.map(|obstacle| obstacle_text(obstacle).into()).into_iter().chain(anomalies).collect(),
+        trouble: status.obstacle.map(obstacle_text).into_iter().chain(anomalies).collect(),
     }
 }
 
