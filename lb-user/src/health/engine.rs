@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lb_common::hash::mix;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant as TokioInstant, sleep_until};
+use tokio::time::sleep_until;
 use tracing::debug;
 
 use super::hold::Cause;
@@ -236,46 +236,46 @@ async fn run(subject: Subject, job: Job, court: Arc<Court>, mut rung: watch::Rec
     let ((pool, address), Job { check, real, way }) = (&subject, job);
     let address_and_port = SocketAddr::new(*address, check.port);
     let target = Target { address: address_and_port, pool, real: &real, way, vip: check.vip };
-    let start = TokioInstant::now();
-    let mut schedule = Schedule::new(check.interval, seed(target.address));
+    let asked: Arc<str> = asked(&check).into();
+    let answers: Arc<str> = format!("{asked} answers").into();
     let mut started = court.now();
+    let mut schedule = Schedule::new(started, check.interval, seed(target.address));
     while court.has_listener() {
-        wait(&mut schedule, start, started, &mut rung).await;
+        wait(&mut schedule, &court, started, &mut rung).await;
         started = court.now();
         let result = probe(&check.kind, target, check.timeout).await;
         if let Err(failure) = &result {
             debug!(pool, %address, %failure, "probe failed");
         }
         let finding = finding(&check.kind, &result);
-        let outcome = Outcome { started, ended: court.now(), finding, words: words(&check, result) };
+        let words = result.map_or_else(|failure| format!("{asked}: {failure}").into(), |_| Arc::clone(&answers));
+        let outcome = Outcome { started, ended: court.now(), finding, words };
         let interval = if court.hear(&subject, outcome) { check.fast_interval } else { check.interval };
-        schedule.handle_end(start.elapsed(), interval, check.jitter.of(interval));
+        schedule.handle_end(court.now(), interval, check.jitter.of(interval));
     }
 }
 
 /// Until a probe is due, or the bell rings; one that rang before the last probe began has had its answer.
-async fn wait(schedule: &mut Schedule, start: TokioInstant, started: Duration, rung: &mut watch::Receiver<Duration>) {
-    let due = start + schedule.due();
+async fn wait(schedule: &mut Schedule, court: &Court, started: Duration, rung: &mut watch::Receiver<Duration>) {
     tokio::select! {
-        () = sleep_until(due) => {}
-        Ok(_) = rung.wait_for(|rung| *rung > started) => schedule.hurry(start.elapsed()),
+        () = sleep_until(court.moment(schedule.due())) => {}
+        Ok(_) = rung.wait_for(|rung| *rung > started) => schedule.hurry(court.now()),
     }
 }
 
 /// Pings a gateway until it is aborted, or nobody listens any more.
 async fn ping(address: IpAddr, court: Arc<Court>, mut rung: watch::Receiver<Duration>) {
-    let start = TokioInstant::now();
-    let mut schedule = Schedule::new(Duration::ZERO, 0);
     let mut started = court.now();
+    let mut schedule = Schedule::new(started, Duration::ZERO, 0);
     while court.has_listener() {
-        wait(&mut schedule, start, started, &mut rung).await;
+        wait(&mut schedule, &court, started, &mut rung).await;
         started = court.now();
         let result = probe(&CheckKind::Icmp, SocketAddr::new(address, 0), PING_TIMEOUT).await;
         if let Err(failure) = &result {
             debug!(%address, %failure, "a gateway does not answer");
         }
         court.rule(|judge, now| judge.handle_gateway(address, result.is_ok(), now));
-        schedule.handle_end(start.elapsed(), PING_INTERVAL, Duration::ZERO);
+        schedule.handle_end(court.now(), PING_INTERVAL, Duration::ZERO);
     }
 }
 
@@ -288,19 +288,16 @@ fn finding(kind: &CheckKind, result: &Result<Answer, ProbeFailure>) -> Finding {
     }
 }
 
-fn words(check: &Check, result: Result<Answer, ProbeFailure>) -> String {
+/// What is asked, in words.
+fn asked(check: &Check) -> String {
     let asked = match &check.kind {
         CheckKind::Icmp => "ping".into(),
         CheckKind::Script(script) => script.program.display().to_string(),
         _ => format!("port {}", check.port),
     };
-    let asked = match check.via {
+    match check.via {
         Via::Real => asked,
         Via::Vip(vip) => format!("{asked} of {vip}"),
-    };
-    match result {
-        Ok(_) => format!("{asked} answers"),
-        Err(failure) => format!("{asked}: {failure}"),
     }
 }
 

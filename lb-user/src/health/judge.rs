@@ -5,6 +5,7 @@ mod member;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::hold::{Cause, Sign};
@@ -45,7 +46,7 @@ pub struct Outcome {
     /// What it found.
     pub finding: Finding,
     /// The same in words.
-    pub words: String,
+    pub words: Arc<str>,
 }
 
 /// What is to be done.
@@ -159,10 +160,12 @@ impl Judge {
             ward.answered = Some(ended);
             self.network.note_answer(subject.1, ended);
             let sign = if was_silent { Sign::Return } else { Sign::StillThere };
-            self.end_hold(&subject.0, sign, &format!("{} answers", subject.1), &mut rulings);
+            if ward.held.is_some() {
+                self.end_hold(&subject.0, sign, &format!("{} answers", subject.1), &mut rulings);
+            }
         }
         self.count(subject, finding, ended, &mut rulings);
-        if answers {
+        if answers && !self.waiting.is_empty() {
             self.waiting.remove(subject);
             rulings.extend(self.hear_witness(Some(subject), ended));
         }
@@ -180,7 +183,7 @@ impl Judge {
         }
         if opinions.contains(&Opinion::Up) {
             if !std::mem::replace(&mut member.is_disputed, true) {
-                rulings.push(Ruling::Disputed(subject.clone(), member.words.clone()));
+                rulings.push(Ruling::Disputed(subject.clone(), member.words.to_string()));
             }
         } else {
             self.take_out(subject, now, &mut rulings);

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use lb_common::hash::mix;
 
-/// One check's times, as durations since it was started: no clock in here.
+/// Probes are due at multiples of this part of their interval, but of [`MOST_GRAIN`] at the most: those that are due together
+/// cost one wake-up.
+const GRAIN: u32 = 100;
+const MOST_GRAIN: Duration = Duration::from_millis(10);
+
+/// One check's times, as durations since a moment that all checks share: no clock in here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     due: Duration,
@@ -13,11 +18,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The first probe, somewhere in the first interval (and its first second), so that a thousand checks do not fire
-    /// together. `seed` tells checks apart.
-    pub const fn new(interval: Duration, seed: u64) -> Self {
+    /// The first probe, somewhere in the first interval (and its first second) from `now`, so that a thousand checks do not
+    /// fire together. `seed` tells checks apart.
+    pub fn new(now: Duration, interval: Duration, seed: u64) -> Self {
         let most = if interval.as_millis() < 1000 { interval.as_millis() as u64 } else { 1000 };
-        Self { due: Duration::from_millis(mix(seed) % (most + 1)), seed }
+        Self { due: grained(now + Duration::from_millis(mix(seed) % (most + 1)), interval).max(now), seed }
     }
 
     /// When the next probe is due.
@@ -31,13 +36,20 @@ impl Schedule {
         self.seed = mix(self.seed.wrapping_add(1));
         let most = u64::try_from(jitter.min(interval).as_micros()).unwrap_or(u64::MAX).saturating_add(1);
         let less = Duration::from_micros(self.seed % most);
-        self.due = (self.due + interval - less).max(now);
+        self.due = grained(self.due + interval - less, interval).max(now);
     }
 
     /// The next probe is due at once.
     pub fn hurry(&mut self, now: Duration) {
         self.due = self.due.min(now);
     }
+}
+
+/// The last multiple of the grain that is not after `time`.
+fn grained(time: Duration, interval: Duration) -> Duration {
+    let grain = (interval / GRAIN).min(MOST_GRAIN);
+    let past = time.as_nanos().checked_rem(grain.as_nanos()).unwrap_or(0);
+    time - Duration::from_nanos(u64::try_from(past).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -48,7 +60,9 @@ mod tests {
 
     #[test]
     fn first_probes_are_spread_over_the_interval() {
-        let dues: Vec<u128> = (0..1000).map(|seed| Schedule::new(SECOND, seed).due().as_millis()).collect();
+        let now = Duration::from_secs(7);
+        let first = |seed| (Schedule::new(now, SECOND, seed).due() - now).as_millis();
+        let dues: Vec<u128> = (0..1000).map(first).collect();
         for tenth in 0..10 {
             let count = dues.iter().filter(|&&due| due / 100 == tenth).count();
             assert!((60..=140).contains(&count), "{count} of 1000 checks start in tenth {tenth}");
@@ -66,6 +80,17 @@ mod tests {
         schedule.handle_end(SECOND * 7, SECOND, Duration::ZERO);
         schedule.hurry(SECOND * 15 / 2);
         assert_eq!(schedule.due(), SECOND * 15 / 2);
+    }
+
+    #[test]
+    fn probes_that_are_due_at_about_the_same_time_are_due_together() {
+        let mut schedule = Schedule { due: SECOND, seed: 1 };
+        schedule.hurry(SECOND - Duration::from_micros(1));
+        schedule.handle_end(SECOND, SECOND, Duration::ZERO);
+        assert_eq!(schedule.due(), SECOND * 2 - MOST_GRAIN);
+        let mut schedule = Schedule { due: SECOND - Duration::from_micros(1), seed: 1 };
+        schedule.handle_end(SECOND, SECOND / 50, Duration::ZERO);
+        assert_eq!(schedule.due(), SECOND + SECOND / 50 - SECOND / 5000, "short intervals have a finer grain");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Cables, switches and addresses.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use aya::programs::XdpMode;
@@ -189,6 +190,11 @@ impl Lab {
 
     fn switch_on(&self, switch: Switch) -> Result<()> {
         let name = switch.name();
+        // A firewall of the host, where there is one, has no say in a switch.
+        if Path::new("/proc/sys/net/bridge").exists() {
+            self.bridge.sysctl("net/bridge/bridge-nf-call-iptables", "0")?;
+            self.bridge.sysctl("net/bridge/bridge-nf-call-ip6tables", "0")?;
+        }
         self.bridge.ip(&format!("link add {name} type bridge forward_delay 0"))?;
         self.bridge.ip(&format!("link set {name} up"))
     }

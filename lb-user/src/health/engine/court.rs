@@ -49,6 +49,11 @@ impl Court {
         self.start.elapsed()
     }
 
+    /// The same for timers.
+    pub fn moment(&self, time: Duration) -> TokioInstant {
+        self.start + time
+    }
+
     /// Whether anybody wants to hear of changes.
     pub fn has_listener(&self) -> bool {
         !self.events.is_closed()

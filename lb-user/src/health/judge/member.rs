@@ -1,5 +1,6 @@
 //! One real server of one pool.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::damping::Damping;
@@ -63,7 +64,7 @@ pub struct Member {
     answer: Answer,
     told: Asked,
     pub last: Option<Last>,
-    pub words: String,
+    pub words: Arc<str>,
     pub is_consulting: bool,
     pub is_disputed: bool,
     pub suspected_until: Duration,
@@ -84,7 +85,7 @@ impl Member {
             answer: Answer::default(),
             told,
             last: None,
-            words: String::new(),
+            words: Arc::default(),
             is_consulting: false,
             is_disputed: false,
             suspected_until: Duration::ZERO,
@@ -106,7 +107,7 @@ impl Member {
         if before == Health::Down {
             self.back = Some(now);
         }
-        Some(self.words.clone())
+        Some(self.words.to_string())
     }
 
     /// Makes it down, if that is due, and says why.
@@ -158,7 +159,7 @@ impl Member {
     pub fn standing(&self, now: Duration) -> Standing {
         Standing {
             health: self.tracker.state(),
-            words: self.words.clone(),
+            words: self.words.to_string(),
             age: self.last.map(|last| now.saturating_sub(last.ended)),
             asked: self.told,
             is_disputed: self.is_disputed,

@@ -49,7 +49,7 @@ impl Bench {
     fn find(&mut self, pool: &str, number: u8, finding: Finding) -> Vec<String> {
         self.now += SECOND / 10;
         let outcome =
-            Outcome { started: self.now - SECOND / 20, ended: self.now, words: format!("{finding:?}"), finding };
+            Outcome { started: self.now - SECOND / 20, ended: self.now, words: format!("{finding:?}").into(), finding };
         in_words(self.judge.handle_outcome(&subject(pool, number), outcome))
     }
 
@@ -123,7 +123,7 @@ fn one_that_is_silent_waits_for_a_witness_and_no_longer() {
     bench.all_silent(2, &[("web", 1)]);
     let started = bench.now;
     bench.answers("web", 2);
-    let outcome = Outcome { started, ended: bench.now + SECOND, finding: Finding::Silent, words: String::new() };
+    let outcome = Outcome { started, ended: bench.now + SECOND, finding: Finding::Silent, words: "".into() };
     assert_eq!(in_words(bench.judge.handle_outcome(&subject("web", 1), outcome)), ["web/1 down"]);
 }
 
@@ -404,7 +404,7 @@ fn a_thousand_that_fall_silent_together_are_judged_in_no_time() {
         let mut all = Vec::new();
         for (index, address) in pool.iter().enumerate() {
             let now = SECOND * second as u32 + Duration::from_micros(index as u64);
-            let outcome = Outcome { started: now, ended: now, finding: answer(index), words: String::new() };
+            let outcome = Outcome { started: now, ended: now, finding: answer(index), words: "".into() };
             all.extend(judge.handle_outcome(&("web".into(), *address), outcome));
         }
         in_words(all)
@@ -439,7 +439,7 @@ proptest! {
                 5 | 6 => continue,
                 number => {
                     let pool = if number == 7 { "db" } else { "web" };
-                    let words = String::new();
+                    let words = "".into();
                     let outcome = Outcome { started: bench.now, ended: bench.now + SECOND / 20, finding, words };
                     bench.judge.handle_outcome(&subject(pool, number), outcome)
                 }

@@ -9,18 +9,23 @@ use super::deadline::Deadline;
 use super::{ProbeFailure, Target, way};
 
 pub async fn probe(target: Target<'_>, deadline: Deadline) -> Result<(), ProbeFailure> {
-    connect(target, deadline).await.map(drop)
+    open(target, deadline).await.map(drop)
+}
+
+/// Opens a connection for questions, which are short, and whose answers are waited for.
+pub async fn connect(target: Target<'_>, deadline: Deadline) -> Result<TcpStream, ProbeFailure> {
+    let stream = open(target, deadline).await?;
+    stream.set_nodelay(true).map_err(|error| ProbeFailure::from_io("connecting", error))?;
+    Ok(stream)
 }
 
 /// Opens a connection that will end with a reset, not with a FIN: the director would be left with a socket in TIME_WAIT
 /// for each probe, a thousand checks a second would use up its ports. What accepts and is sent nothing sees a connection
 /// that was reset before any data, as keepalived's and HAProxy's checks leave it too.
-pub async fn connect(target: Target<'_>, deadline: Deadline) -> Result<TcpStream, ProbeFailure> {
+async fn open(target: Target<'_>, deadline: Deadline) -> Result<TcpStream, ProbeFailure> {
     let open = async {
         let socket = if target.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_zero_linger()?;
-        // Questions are short, and the answer is waited for.
-        socket.set_nodelay(true)?;
         if let Some(any) = way::bind_to(target) {
             socket.bind(any)?;
         }
