@@ -155,12 +155,12 @@ fn branches(config: &Config) -> Vec<Branch<'_>> {
 }
 
 /// By the pool's index and the address.
-pub type RealIds = HashMap<(usize, IpAddr), RealId>;
+pub type RealIds = HashMap<(usize, IpAddr), RealId, foldhash::fast::RandomState>;
 
 fn real_ids(wish: &Wish<'_, impl Maps>) -> Result<RealIds, DesiredError> {
     let Wish { config, directory, .. } = wish;
     let mut free = FreeIds::new(directory.reals.keys().copied(), config.limits.reals);
-    let mut ids = RealIds::new();
+    let mut ids = RealIds::default();
     for (index, pool) in config.pools.iter().enumerate() {
         let name = Name::new(&pool.name);
         for real in &pool.reals {

@@ -26,7 +26,7 @@ pub struct Directory {
     /// The real servers whose ids are in use.
     pub reals: BTreeMap<RealId, RealInfo>,
     /// The ids of real servers by pool, address and family: there may be thousands.
-    ids: HashMap<(Name, [u8; 16], u8), RealId>,
+    ids: HashMap<(Name, [u8; 16], u8), RealId, foldhash::fast::RandomState>,
     /// The rings that packets may be looking at: those of the active slots, in case a daemon died between a directory entry
     /// and its slot.
     slot_rings: Vec<RingRange>,
