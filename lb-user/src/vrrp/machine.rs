@@ -39,8 +39,12 @@ pub use settings::{ChecksumForm, Pace, Preemption, Settings, Vips};
 /// A master does not answer other masters, and does not announce because of them, more often than this.
 pub const ANSWER_GAP: Duration = Duration::from_millis(10);
 
-/// Nor does it more often than this because of announcements of others: they may be no routers at all.
+/// In the long run it does not announce more often than this because of announcements of others: they may be no routers at all.
 pub const CLAIM_GAP: Duration = Duration::from_secs(1);
+
+/// So many of them are contradicted at once all the same: a former master's last words come when a partition has healed, and
+/// whoever believes them sends into the void until they are.
+pub const CLAIMS_AT_ONCE: u32 = 5;
 
 /// Within this time the backups of a master that is known to be silent take over, the best first.
 pub const SILENCE_SPREAD: Duration = Duration::from_millis(4);
@@ -310,7 +314,8 @@ impl Machine {
         self.catch_up(now);
         if let Phase::Master(master) = self.phase {
             self.note_rival(&master, now);
-            self.phase = Phase::Master(self.contradict(master, CLAIM_GAP, now));
+            let (master, gap) = master.claimed(now);
+            self.phase = Phase::Master(self.contradict(master, gap, now));
         }
     }
 

@@ -4,6 +4,9 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::process::Output;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +18,10 @@ use crate::scene::{Scene, config};
 
 const CONNECTIONS: usize = 5000;
 const SOON: Duration = Duration::from_secs(10);
+/// From then on, after the answer, no new flow may go to a drained real server.
+const DRAINED: Duration = Duration::from_millis(10);
+/// For how long one looks whether any does.
+const AFTER_DRAIN: Duration = Duration::from_millis(500);
 
 /// The same file, with a check that a busy machine does not fail.
 fn patient(weights: &[u32]) -> String {
@@ -67,6 +74,16 @@ fn real(director: &Director, name: &str) -> Result<Value> {
     reals.iter().find(|real| real["name"] == name).cloned().with_context(|| format!("no {name} in {status}"))
 }
 
+/// Opens one connection after another: when each was begun, and who answered. Call it within the client's namespace.
+fn keep_opening(is_over: &AtomicBool) -> Result<Vec<(Instant, String)>> {
+    let mut opened = Vec::new();
+    while !is_over.load(Relaxed) {
+        let begun = Instant::now();
+        opened.push((begun, Connection::open(VIP, 80)?.ask("/")?.text()));
+    }
+    Ok(opened)
+}
+
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -74,11 +91,31 @@ fn stderr(output: &Output) -> String {
 #[test]
 fn a_drained_real_server_keeps_its_connections_and_gets_no_others() -> Result<()> {
     let mut play = Play::new()?;
+    let is_over = AtomicBool::new(false);
     let started = Instant::now();
-    let answer = play.director.ask(&["drain", "web/real1"])?;
-    println!("drain: answered after {:?}", started.elapsed());
-    ensure!(answer["duty"] == "drain" && answer["changed"] == true, "{answer}");
-    // The answer comes when the tables are written: nothing that is opened from here on may go there.
+    let (answered, opened) = thread::scope(|scope| -> Result<_> {
+        let client = scope.spawn(|| play.lab.client.enter(|| keep_opening(&is_over)));
+        let outcome = play.director.ask(&["drain", "web/real1"]);
+        let answered = Instant::now();
+        let later = eventually(SOON, "some time is over", || Ok((answered.elapsed() > AFTER_DRAIN).then_some(())));
+        is_over.store(true, Relaxed);
+        let opened = client.join().expect("no test goes on after a panic")?;
+        later?;
+        let answer = outcome?;
+        ensure!(answer["duty"] == "drain" && answer["changed"] == true, "{answer}");
+        Ok((answered, opened))
+    })?;
+    let there = opened.iter().filter(|(_, name)| name == "real1").map(|(begun, _)| *begun);
+    let last = there.max().context("nobody was at real1 before")?;
+    let after = opened.iter().filter(|(begun, _)| *begun > answered).count();
+    println!(
+        "drain: answered {:?} after it was asked for; of {} connections one after another {after} were begun after that; the \
+         last that went to the drained real server was begun {:?} before the answer",
+        answered - started,
+        opened.len(),
+        answered.saturating_duration_since(last)
+    );
+    ensure!(last <= answered + DRAINED && after > 20, "{:?} late", last.saturating_duration_since(answered));
     let opened = play.open(500)?;
     ensure!(!opened.contains_key("real1") && opened.len() == 2, "{opened:?}");
     play.none_broke("real1 is drained")?;

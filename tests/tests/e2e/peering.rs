@@ -41,6 +41,16 @@ struct Play {
 impl Play {
     /// A sees real servers come and go, B believes in all. The crowds are of as many connections together.
     fn new(key_of_b: &str) -> Result<Self> {
+        let play = Self::with(&file(KEY, CHECK), &file(key_of_b, ""))?;
+        for number in 1..=3 {
+            play.a.wait_for_state(&format!("real{number}"), "up")?;
+            play.b.wait_for_state(&format!("real{number}"), "unchecked")?;
+        }
+        Ok(play)
+    }
+
+    /// The files of A and of B.
+    fn with(a: &str, b: &str) -> Result<Self> {
         Crowd::make_room(CONNECTIONS as u64)?;
         let lab = Lab::up(Topology::flat(3))?;
         let machine_b = lab.add_director("director-b", DIRECTOR_B)?;
@@ -52,12 +62,8 @@ impl Play {
             peers: vec![peer.into()],
             ..Seat::first(&lab)
         };
-        let a = Director::start_on(&lab, seat(&lab.director, "director", DIRECTOR_B), &file(KEY, CHECK))?;
-        let b = Director::start_on(&lab, seat(&machine_b, "director-b", DIRECTOR), &file(key_of_b, ""))?;
-        for number in 1..=3 {
-            a.wait_for_state(&format!("real{number}"), "up")?;
-            b.wait_for_state(&format!("real{number}"), "unchecked")?;
-        }
+        let a = Director::start_on(&lab, seat(&lab.director, "director", DIRECTOR_B), a)?;
+        let b = Director::start_on(&lab, seat(&machine_b, "director-b", DIRECTOR), b)?;
         let crowds = [IpAddr::from(VIP), VIP_6.into()].map(|vip| (vip, Crowd::default())).into();
         Ok(Self { a, b, nginx, crowds, lab })
     }
@@ -170,4 +176,39 @@ fn directors_with_different_keys_say_so_and_tell_each_other_nothing() -> Result<
     play.b.reload(&play.lab, &file(KEY, ""))?;
     play.a.process.wait_for("connected to director", SOON)?;
     Ok(())
+}
+
+/// To A, real server 2 is behind a MAC that nobody has.
+fn cut_off(play: &Play, is_cut: bool) -> Result<()> {
+    let (real, nobody) = (real_address(2), "02:00:00:00:00:99");
+    let mac = if is_cut { nobody.to_owned() } else { mac_of(real).to_string() };
+    play.lab.director.ip(&format!("neighbour replace {real} lladdr {mac} nud permanent dev {INTERFACE}"))
+}
+
+#[test]
+fn a_real_server_that_only_one_director_does_not_reach_stays_until_it_is_down_to_both() -> Result<()> {
+    let check = "check = { type = \"tcp\", interval = \"100ms\", timeout = \"1s\", rise = 2, fall = 2, confirm = \"peers\" }";
+    let mut play = Play::with(&file(KEY, check), &file(KEY, check))?;
+    for number in 1..=3 {
+        play.a.wait_for_state(&format!("real{number}"), "up")?;
+        play.b.wait_for_state(&format!("real{number}"), "up")?;
+    }
+    play.a.process.wait_for("connected to director", SOON)?;
+    cut_off(&play, true)?;
+    play.a.process.wait_for("web/real2 is disputed", SOON)?;
+    ensure!(!play.a.process.log().contains("is down"), "{}", play.a.process.log());
+    play.nginx[1].stop()?;
+    for director in [&play.a, &play.b] {
+        director.wait_for_state("real2", "down")?;
+    }
+    play.nginx[1].start_again(&play.lab, &play.lab.reals[1])?;
+    cut_off(&play, false)?;
+    for director in [&play.a, &play.b] {
+        director.wait_for_state("real2", "up")?;
+    }
+
+    // Without the other one its own verdict counts.
+    play.b.process.stop(Signal::SIGKILL)?;
+    cut_off(&play, true)?;
+    play.a.wait_for_state("real2", "down")
 }

@@ -2,6 +2,7 @@
 
 mod checks;
 mod hooks;
+mod signs;
 mod wishes;
 
 use std::time::{Duration, Instant};

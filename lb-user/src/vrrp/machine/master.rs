@@ -7,7 +7,7 @@ use super::super::packet::{Advert, LEAVING};
 use super::anomaly::Anomaly;
 use super::event::{Output, Reason};
 use super::schedule::Schedule;
-use super::{ANSWER_GAP, Machine, Phase};
+use super::{ANSWER_GAP, CLAIM_GAP, CLAIMS_AT_ONCE, Machine, Phase};
 
 /// What a master knows.
 #[derive(Clone, Copy, Debug)]
@@ -19,11 +19,23 @@ pub(super) struct Master {
     /// When it will send the next.
     due: Instant,
     schedule: Schedule,
+    /// When all claims that were contradicted at once have had their [`CLAIM_GAP`].
+    paid: Instant,
 }
 
 impl Master {
     pub(super) fn deadline(&self) -> Instant {
         self.schedule.due().map_or(self.due, |due| due.min(self.due))
+    }
+
+    /// Somebody else has claimed a vip. Says too how long after the former announcement the next one may follow. A claim that
+    /// comes while one is due anyway changes nothing.
+    pub(super) fn claimed(self, now: Instant) -> (Self, Duration) {
+        if self.schedule.restarts() {
+            return (self, CLAIM_GAP);
+        }
+        let (paid, most) = (self.paid.max(now) + CLAIM_GAP, now + CLAIM_GAP * (CLAIMS_AT_ONCE + 1));
+        (Self { paid: paid.min(most), ..self }, if paid >= most { CLAIM_GAP } else { ANSWER_GAP })
     }
 }
 
@@ -31,7 +43,7 @@ impl Machine {
     /// The advert first, so that no other backup does the same (RFC 5798 section 6.4.2).
     pub(super) fn become_master(&mut self, reason: Reason, now: Instant) {
         let (due, schedule) = (now + self.own_interval(), Schedule::new(now));
-        let mut master = Master { since: now, sent: now, due, schedule };
+        let mut master = Master { since: now, sent: now, due, schedule, paid: now };
         self.send(self.priority.get());
         self.outputs.push_back(Output::TakeAddresses);
         self.announce(&mut master, now);
@@ -41,7 +53,7 @@ impl Machine {
     /// Without an announcement: the neighbours know.
     pub(super) fn resume_as_master(&mut self, now: Instant) {
         let schedule = Schedule::announced(&self.settings.announcements, now);
-        let master = Master { since: now, sent: now, due: now + self.own_interval(), schedule };
+        let master = Master { since: now, sent: now, due: now + self.own_interval(), schedule, paid: now };
         self.send(self.priority.get());
         self.outputs.push_back(Output::TakeAddresses);
         self.become_phase(Phase::Master(master), Reason::Resumed);

@@ -56,6 +56,11 @@ impl Schedule {
         self.restart = Some(self.restart.map_or(soonest, |due| due.min(soonest)));
     }
 
+    /// Whether it is to begin from the first burst again.
+    pub const fn restarts(&self) -> bool {
+        self.restart.is_some()
+    }
+
     /// When the next burst is due.
     pub fn due(&self) -> Option<Instant> {
         self.due.into_iter().chain(self.restart).min()

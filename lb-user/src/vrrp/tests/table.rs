@@ -149,7 +149,7 @@ fn expected(given: Given, input: Input) -> (State, Vec<Output>) {
         (Leading, Hear(0, _)) => (Master, vec![own, announce]),
         // Somebody contradicts us right after we took over: that is not odd yet.
         (Leading, Hear(99, _) | Hear(100, LOW)) => (Master, vec![own, announce]),
-        (Leading, Claim) => (Master, vec![own]),
+        (Leading, Claim) => (Master, vec![own, announce]),
         (Leading, Hear(100, source)) => gives_way(Reason::HigherAddress(source)),
         (Leading, Hear(priority, source)) => gives_way(Reason::HigherPriority(priority, source)),
         // The first repetition of the announcement comes before the next advert.
