@@ -187,7 +187,8 @@ fn cut_off(play: &Play, is_cut: bool) -> Result<()> {
 
 #[test]
 fn a_real_server_that_only_one_director_does_not_reach_stays_until_it_is_down_to_both() -> Result<()> {
-    let check = "check = { type = \"tcp\", interval = \"100ms\", timeout = \"1s\", rise = 2, fall = 2, confirm = \"peers\" }";
+    let check =
+        "check = { type = \"tcp\", interval = \"100ms\", timeout = \"1s\", rise = 2, fall = 2, confirm = \"peers\" }";
     let mut play = Play::with(&file(KEY, check), &file(KEY, check))?;
     for number in 1..=3 {
         play.a.wait_for_state(&format!("real{number}"), "up")?;
