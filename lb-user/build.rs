@@ -6,8 +6,10 @@ use std::path::Path;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let object = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/xdirector.bpf.o");
-    let embedded = Path::new(&env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?).join("xdirector.bpf.o");
+    // Asked for when it runs: of two checkouts that share a target directory, the second runs what the first compiled.
+    let variable = |name| env::var_os(name).ok_or(io::ErrorKind::NotFound);
+    let object = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("../target/bpf/xdirector.bpf.o");
+    let embedded = Path::new(&variable("OUT_DIR")?).join("xdirector.bpf.o");
     println!("cargo::rerun-if-changed={}", object.display());
     println!("cargo::rerun-if-changed=build.rs");
     if object.exists() { fs::copy(&object, &embedded).map(drop) } else { fs::write(&embedded, []) }
