@@ -31,7 +31,7 @@ pub use signal::{Signal, Signals, SynNote, SynTick};
 pub use value::Value;
 
 /// Changes whenever the meaning or layout of a map does. Maps of another version are never adopted.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// The names of the maps, as the kernel program declares them and as they are pinned.
 pub mod map {

@@ -95,12 +95,20 @@ pub trait Tables {
     /// The time, as SYNs have it.
     fn syn_clock(&self) -> SynTick;
 
-    /// What [`rare::note`] does. The kernel has that as a function of its own.
-    fn note_rare<P: Frame + ?Sized>(&mut self, frame: &mut P, service: ServiceId, real: RealId)
+    /// What [`rare::note_fragment`] does. The kernel has that and the next as functions of their own.
+    fn note_fragment<P: Frame + ?Sized>(&mut self, frame: &mut P, service: ServiceId, real: RealId)
     where
         Self: Sized,
     {
-        rare::note(frame, service, real, self);
+        rare::note_fragment(frame, service, real, self);
+    }
+
+    /// What [`rare::note_syn`] does.
+    fn note_syn(&mut self, syn: u64, real: RealId)
+    where
+        Self: Sized,
+    {
+        rare::note_syn(syn, real, self);
     }
 
     /// One more sign that a real server does not answer.
@@ -168,10 +176,11 @@ fn steer<F: Flow, P: Frame + ?Sized, T: Tables>(flow: &F, packet: &mut P, tables
     classify::chosen_already(packet, matched.flags, settings)?;
     flow.judge(packet)?;
     let matched = classify::let_in(flow, matched, tables)?;
-    let Chosen { real, bucket } = select(flow, packet, &matched, tables)?;
-    if rare::is_rare(flow, packet) {
-        tables.note_rare(packet, matched.service, real);
+    let Chosen { real, bucket, flow_hash } = select(flow, packet, &matched, tables)?;
+    if let Part::First(_) = flow.part() {
+        tables.note_fragment(packet, matched.service, real);
     }
+    rare::note_segment(flow, packet, flow_hash, real, tables);
     send(flow, packet, own_mac, matched.service, (real, bucket), tables)
 }
 

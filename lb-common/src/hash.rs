@@ -76,6 +76,12 @@ impl FlowHash {
     pub const fn identity(self) -> u64 {
         mix(self.0)
     }
+
+    /// Stands for the segment of this flow with this sequence number, as well as [`identity`](Self::identity) for a flow.
+    #[inline(always)]
+    pub const fn segment(self, sequence: u32) -> u64 {
+        mix(self.0 ^ sequence as u64)
+    }
 }
 
 /// The products of the two halves of a word.

@@ -20,8 +20,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use lb_common::abi::{AccessKey, Admission, RealId, ServiceId, Signals, Value};
+use nix::time::{ClockId, clock_getres};
 
 pub use attach::{Attached, Mode};
 pub use dump::{Dump, DumpError, PinsDump, RealDump, ServiceDump};
@@ -32,6 +34,12 @@ pub use kernel::{Kernel, LoadError};
 pub use lease::{LeaseHandle, Leases};
 pub use memory::Memory;
 pub use pins::{PinError, detach};
+
+/// From one of the kernel's timer interrupts to the next, which its coarse clocks go on with. None if it does not say, which
+/// Linux does.
+pub fn jiffy() -> Duration {
+    clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Into::into)
+}
 
 /// The maps that are written word by word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

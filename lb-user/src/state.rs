@@ -25,6 +25,7 @@ mod words;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use lb_common::abi::{Family, Mac};
 
@@ -61,6 +62,8 @@ pub enum Health {
 pub struct View {
     /// The key of hashes and rings: the config's, else the one in use, else a new one.
     pub hash_seed: u64,
+    /// From one of the kernel's timer interrupts to the next: what packets' clock of SYNs counts. None: it stands still.
+    pub jiffy: Duration,
     /// The interfaces we are attached to, by their places in the settings.
     pub interfaces: Vec<Interface>,
     /// Whether one of our interfaces carries VLANs of ours: then every frame leaves with the tag of its real server's VLAN.

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lb_common::abi::{Counter, RealId, ServiceId, SynNote, SynTick, Tick, WAYS};
+use lb_common::abi::{Counter, RealId, ServiceId, Tick, WAYS};
 use lb_common::datapath::process;
 use lb_common::reason::{Action, Reason};
 use lb_common::wire::Buffer;
@@ -92,7 +92,6 @@ impl Differential {
         let mut expected = [vec![0; ROOM], frame.clone()].concat();
         let before = clock()?;
         self.host.now = Tick::from_nanoseconds(before);
-        self.host.syn_clock = SynTick::from_nanoseconds(before);
         self.host.nanoseconds = 1; // between the ends of the two leases
         let mut buffer = Buffer::new(&mut expected, ROOM, INTERFACE);
         let outcome = process(&mut buffer, &mut self.host);
@@ -114,20 +113,7 @@ impl Differential {
             // The kernel may have read the clock before or after it went on.
             self.host.refresh(&self.kernel, &self.start.config.limits)?;
         }
-        if SynTick::from_nanoseconds(after) != self.host.syn_clock {
-            self.copy_syns();
-        }
         Ok(())
-    }
-
-    /// As above, for what SYNs leave behind.
-    fn copy_syns(&mut self) {
-        let notes = self.kernel.words(WordMap::Syns).iter().map(|word| word.load(Ordering::Acquire));
-        self.host.syns = notes.map(SynNote::from_word).collect();
-        let theirs = self.kernel.words(WordMap::Signals).iter();
-        for (ours, theirs) in self.host.counted.words(WordMap::Signals).iter().zip(theirs) {
-            ours.store(theirs.load(Ordering::Acquire), Ordering::Release);
-        }
     }
 
     /// To another world, in which both count anew.

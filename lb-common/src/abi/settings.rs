@@ -26,6 +26,9 @@ pub struct Settings {
     pub idle_ticks: u64,
     /// 1 if some health check goes by a vip, so that what is for no service may be the answer to it.
     pub probes: u64,
+    /// Nanoseconds from one of the kernel's timer interrupts to the next, for [`SynTick`](super::SynTick). 0: that clock stands
+    /// still, and no SYN is taken for one that came before.
+    pub jiffy: u64,
     /// The MACs of our interfaces, as [`Mac::to_word`](super::Mac::to_word); unused ones are 0.
     pub own_macs: [u64; MAX_INTERFACES],
     /// The indexes of the same interfaces.
@@ -34,4 +37,4 @@ pub struct Settings {
     pub peer_macs: [u64; MAX_PEERS],
 }
 
-const _: () = assert!(size_of::<Settings>() == 8 * (5 + 10 + 4 + 2 * MAX_INTERFACES + MAX_PEERS));
+const _: () = assert!(size_of::<Settings>() == 8 * (5 + 10 + 5 + 2 * MAX_INTERFACES + MAX_PEERS));

@@ -31,7 +31,7 @@ pub struct SynTick(u32);
 impl SynTick {
     const MASK: u64 = (1 << 24) - 1;
 
-    /// Of `CLOCK_MONOTONIC` in nanoseconds.
+    /// Of so many nanoseconds since whenever.
     #[inline(always)]
     pub const fn from_nanoseconds(now: u64) -> Self {
         Self((now >> 24 & Self::MASK) as u32)

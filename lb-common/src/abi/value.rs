@@ -85,16 +85,17 @@ impl Value for Settings {
 
     fn to_words(&self) -> Self::Words {
         let Self { version, active_half, slot_seeds, hash_seed, flow_key: FlowKey(key), .. } = self;
-        let Self { port_blocks, pin_mask, idle_ticks, probes, own_macs, interfaces, peer_macs, .. } = self;
+        let Self { port_blocks, pin_mask, idle_ticks, probes, jiffy, own_macs, interfaces, peer_macs, .. } = self;
         let first = [*version, *active_half, slot_seeds[0], slot_seeds[1], *hash_seed];
-        lay(&[&first, key, &[*port_blocks, *pin_mask, *idle_ticks, *probes], own_macs, interfaces, peer_macs])
+        let second = [*port_blocks, *pin_mask, *idle_ticks, *probes, *jiffy];
+        lay(&[&first, key, &second, own_macs, interfaces, peer_macs])
     }
 
     fn from_words(words: &Self::Words) -> Self {
         let mut words = Words(words);
         let [version, active_half, seed_0, seed_1, hash_seed] = words.take();
         let flow_key = FlowKey(words.take());
-        let [port_blocks, pin_mask, idle_ticks, probes] = words.take();
+        let [port_blocks, pin_mask, idle_ticks, probes, jiffy] = words.take();
         let own_macs = words.take::<MAX_INTERFACES>();
         let (interfaces, peer_macs) = (words.take(), words.take::<MAX_PEERS>());
         let slot_seeds = [seed_0, seed_1];
@@ -108,6 +109,7 @@ impl Value for Settings {
             pin_mask,
             idle_ticks,
             probes,
+            jiffy,
             own_macs,
             interfaces,
             peer_macs,
@@ -261,6 +263,7 @@ mod tests {
             pin_mask: 17,
             idle_ticks: 18,
             probes: 19,
+            jiffy: 20,
             own_macs,
             interfaces: core::array::from_fn(|i| 200 + i as u64),
             peer_macs: core::array::from_fn(|i| 300 + i as u64),

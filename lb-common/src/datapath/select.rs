@@ -5,7 +5,7 @@ use super::classify::Matched;
 use super::flow::Flow;
 use super::track::{Stage, Tracked};
 use crate::abi::{Bucket, RealId, ServiceFlags};
-use crate::hash::reduce;
+use crate::hash::{FlowHash, reduce};
 use crate::reason::Reason;
 use crate::wire::Cursor;
 
@@ -13,6 +13,7 @@ use crate::wire::Cursor;
 pub struct Chosen {
     pub real: RealId,
     pub bucket: Bucket,
+    pub flow_hash: FlowHash,
 }
 
 /// Hashes the flow and takes the owner of its bucket.
@@ -42,7 +43,7 @@ pub fn select<F: Flow, P: Cursor + ?Sized, T: Tables>(
         bucket = tables.track(Tracked { identity, ring_hash, bucket, service, slot, packet });
     }
     match bucket.real() {
-        Some(real) => Ok(Chosen { real, bucket }),
+        Some(real) => Ok(Chosen { real, bucket, flow_hash }),
         None => Err(nobody(bucket)),
     }
 }

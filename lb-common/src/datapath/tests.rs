@@ -128,6 +128,7 @@ fn world() -> World {
         pin_mask: 0,
         idle_ticks: 50,
         probes: 1,
+        jiffy: 0,
         own_macs,
         interfaces: [0, 4, 5, 0, 0, 0, 0, 0],
         peer_macs: [0; 4],

@@ -193,12 +193,6 @@ impl TcpFlags {
     /// Offset of the sequence number.
     pub const SEQUENCE: usize = 4;
 
-    /// RST; or SYN without ACK.
-    #[inline(always)]
-    pub const fn opens_or_resets(word: u16) -> bool {
-        Self::opens(word) || Self::resets(word)
-    }
-
     /// RST, of the two bytes as loaded.
     #[inline(always)]
     pub const fn resets(word: u16) -> bool {

@@ -135,8 +135,13 @@ impl Tables for RivalTables {
     }
 
     #[inline(always)]
-    fn note_rare<P: Frame + ?Sized>(&mut self, frame: &mut P, service: ServiceId, real: RealId) {
-        self.ours.note_rare(frame, service, real);
+    fn note_fragment<P: Frame + ?Sized>(&mut self, frame: &mut P, service: ServiceId, real: RealId) {
+        self.ours.note_fragment(frame, service, real);
+    }
+
+    #[inline(always)]
+    fn note_syn(&mut self, syn: u64, real: RealId) {
+        self.ours.note_syn(syn, real);
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use lb_common::abi::{Mac, Settings};
 use tracing::{info, warn};
 
 use crate::config::{Config, Real};
-use crate::dataplane::{Maps, WordMap};
+use crate::dataplane::{self, Maps, WordMap};
 use crate::net::Link;
 use crate::state::{Directory, Health, Interface, View, address, read_value};
 
@@ -25,7 +25,7 @@ impl World {
     pub fn adopt(config: &Config, maps: &impl Maps, links: Vec<Link>) -> Self {
         let settings: Settings = read_value(maps.words(WordMap::Settings), 0);
         let directory = Directory::read(maps);
-        let mut view = View { hash_seed: hash_seed(config, &settings), ..View::default() };
+        let mut view = View { hash_seed: hash_seed(config, &settings), jiffy: dataplane::jiffy(), ..View::default() };
         for info in directory.reals.values() {
             let Some(address) = address(info.address, info.family) else { continue };
             let health = Health::from_number(info.health);

@@ -304,6 +304,7 @@ fn settings(wish: &Wish<'_, impl Maps>, keyed: &[Keyed]) -> Result<Settings, Des
         pin_mask: pin_sets(&config.limits) - 1,
         idle_ticks: config.services.iter().map(|service| idle_ticks(service.idle_timeout)).max().unwrap_or(1),
         probes: u64::from(!config.probe_marks().is_empty()),
+        jiffy: view.jiffy.as_nanos() as u64,
         own_macs,
         interfaces,
         peer_macs,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use lb_common::abi::{Protocol, Signals, Value};
-use lb_user::dataplane::{Kernel, Maps, WordMap};
+use lb_user::dataplane::{self, Kernel, Maps, WordMap};
 use lb_user::state::{read_value, values};
 use tests::fixture::{self, PORT, VIP, VIP_6, World, run};
 use tests::lab::eventually;
@@ -31,7 +31,9 @@ fn segments(port: u16, flags: u8) -> [Vec<u8>; 2] {
 
 #[test]
 fn a_syn_that_comes_again_counts_once_and_other_segments_do_not() -> Result<()> {
-    let mut kernel = fixture::load(&fixture::program_object()?, &World::new(3))?;
+    let mut world = World::new(3);
+    world.view.jiffy = dataplane::jiffy();
+    let mut kernel = fixture::load(&fixture::program_object()?, &world)?;
     let [syn, syn_6] = segments(40_000, Packet::SYN);
     // All of them at once, and some twice: no time has passed in which a client would send one again.
     for port in 40_000..40_050 {
