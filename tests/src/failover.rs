@@ -1,15 +1,19 @@
 //! Two directors with a vip between them, everything around them, and a client that asks once a millisecond: what the
 //! end-to-end tests, the measurements and the demo of a vip that moves have in common.
 
+mod clients;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::lab::{
-    Brand, Echo, INTERFACE, Member, Nginx, Observer, Pair, Probe, Probed, Router, Side, Topology, VIP, VIP_6, echo,
-    eventually, real_address,
+    Brand, Echo, INTERFACE, Mariadb, Member, Nginx, Observer, Pair, Probe, Probed, Router, Side, Topology, VIP, VIP_6,
+    echo, eventually, real_address,
 };
+
+pub use clients::Clients;
 
 /// Where what answers the probe listens.
 pub const ECHO_PORT: u16 = 7777;
@@ -35,6 +39,8 @@ pub struct Cast {
     pub reals: u8,
     /// Whether these run nginx.
     pub web: bool,
+    /// Whether these run MariaDB.
+    pub databases: bool,
     /// Whether there is a second way between the directors.
     pub second_path: bool,
     /// Whether there is a pool beside the one that serves, with a web server of its own, for a virtual router to track.
@@ -47,7 +53,7 @@ impl Cast {
     /// One virtual router each, the same but for what depends on the side.
     pub fn new(brands: [Brand; 2], router: impl Fn(Side) -> Router) -> Self {
         let routers = Side::ALL.map(|side| vec![router(side)]);
-        Self { brands, routers, reals: 2, web: false, second_path: false, canary: false, keep: false }
+        Self { brands, routers, reals: 2, web: false, databases: false, second_path: false, canary: false, keep: false }
     }
 
     /// The words of the pool that is tracked: one failure is enough, at an interval of [`CANARY`].
@@ -68,6 +74,24 @@ impl Cast {
     pub fn with_web(self) -> Self {
         Self { web: true, ..self }
     }
+
+    /// With nginx and MariaDB on the real servers.
+    pub fn with_web_and_databases(self) -> Self {
+        Self { databases: true, ..self.with_web() }
+    }
+
+    /// The words of its pool and service. The account is one that the server has: see [`Mariadb`].
+    fn database_pool(&self) -> String {
+        if !self.databases {
+            return String::new();
+        }
+        let port = Mariadb::PORT;
+        format!(
+            "[pool.db]\ncheck = {{ type = \"mysql\", port = {port}, user = \"open\", interval = \"1s\", timeout = \"3s\" }}\n\
+             {}[[service]]\nvip = \"{VIP}\"\nport = {port}\nprotocol = \"tcp\"\npool = \"db\"\n",
+            reals_of("db", self.reals),
+        )
+    }
 }
 
 /// Everything running: A is master, B is ready to be.
@@ -84,6 +108,7 @@ pub struct Stage {
     pub canary: Option<Nginx>,
     /// When a director was started last. What was heard before that, it has not heard.
     started: Instant,
+    _databases: Vec<Mariadb>,
     _echoes: Vec<Echo>,
     /// Where it plays. Last, so that it is dropped last.
     pub pair: Pair,
@@ -105,9 +130,7 @@ pub fn services(reals: u8, web: bool, vips: &[IpAddr]) -> String {
     } else {
         ""
     };
-    let real =
-        |number: u8| format!("[[pool.web.real]]\nname = \"real{number}\"\naddress = \"{}\"\n", real_address(number));
-    let reals: String = (1..=reals).map(real).collect();
+    let reals = reals_of("web", reals);
     let service = |vip: &IpAddr| {
         let of = |protocol: &str, port: u16| {
             format!("[[service]]\nvip = \"{vip}\"\nport = {port}\nprotocol = \"{protocol}\"\npool = \"web\"\n")
@@ -116,6 +139,12 @@ pub fn services(reals: u8, web: bool, vips: &[IpAddr]) -> String {
     };
     let services: String = vips.iter().map(service).collect();
     format!("[limits]\nring_buckets = 65536\n[pool.web]\n{check}{reals}{services}")
+}
+
+fn reals_of(pool: &str, reals: u8) -> String {
+    let real =
+        |number| format!("[[pool.{pool}.real]]\nname = \"real{number}\"\naddress = \"{}\"\n", real_address(number));
+    (1..=reals).map(real).collect()
 }
 
 impl Stage {
@@ -134,6 +163,10 @@ impl Stage {
             true => nginx(&pair)?,
             false => Vec::new(),
         };
+        let databases = match cast.databases {
+            true => databases(&pair)?,
+            false => Vec::new(),
+        };
         let canary = match cast.canary {
             true => Some(Nginx::start_on(&pair.lab, &pair.lab.reals[0], "canary", &[CANARY_PORT])?),
             false => None,
@@ -143,8 +176,18 @@ impl Stage {
         let leads = || Ok(first_sign(&observer, &cast, Side::A, begun));
         eventually(cast.patience(), "A is master", leads).with_context(|| a.log())?;
         let b = member(&pair, Side::B, &cast)?;
-        let stage =
-            Self { members: [a, b], cast, observer, nginx, canary, started: Instant::now(), _echoes: echoes, pair };
+        let started = Instant::now();
+        let stage = Self {
+            members: [a, b],
+            cast,
+            observer,
+            nginx,
+            canary,
+            started,
+            _databases: databases,
+            _echoes: echoes,
+            pair,
+        };
         stage.settle()?;
         Ok(stage)
     }
@@ -334,7 +377,13 @@ fn member(pair: &Pair, side: Side, cast: &Cast) -> Result<Member> {
         true => vec![VIP.into(), VIP_6.into()],
         false => vec![VIP.into()],
     };
-    Member::start(pair, side, brand, routers, &(services(cast.reals, cast.web, &vips) + &cast.canary_pool()))
+    Member::start(
+        pair,
+        side,
+        brand,
+        routers,
+        &(services(cast.reals, cast.web, &vips) + &cast.database_pool() + &cast.canary_pool()),
+    )
 }
 
 /// Real servers answer for what is forwarded to them; a machine with keepalived, which has nothing behind it here, answers itself.
@@ -355,4 +404,13 @@ fn echoes(pair: &Pair, cast: &Cast) -> Result<Vec<Echo>> {
 fn nginx(pair: &Pair) -> Result<Vec<Nginx>> {
     let start = |(number, machine)| Nginx::start(&pair.lab, machine, &format!("real{number}"));
     (1..).zip(&pair.lab.reals).map(start).collect()
+}
+
+/// All at once: each takes some seconds.
+fn databases(pair: &Pair) -> Result<Vec<Mariadb>> {
+    std::thread::scope(|scope| {
+        let start = |(number, _)| scope.spawn(move || Mariadb::start(&pair.lab, number));
+        let starting: Vec<_> = (1..).zip(&pair.lab.reals).map(start).collect();
+        starting.into_iter().map(|one| one.join().map_err(|_| anyhow!("a start panicked"))?).collect()
+    })
 }

@@ -20,7 +20,11 @@ struct Tool {
 /// All that the lab, the tests in it and the demo call. The only such list.
 const LAB: &[Tool] = &[
     Tool { command: "nginx", package: "nginx-light", purpose: "the real servers" },
-    Tool { command: "mariadbd", package: "mariadb-server-core", purpose: "health checks of MySQL" },
+    Tool {
+        command: "mariadbd",
+        package: "mariadb-server-core",
+        purpose: "real servers again, and health checks of MySQL",
+    },
     Tool { command: "mariadb", package: "mariadb-client-core", purpose: "replication between two of them" },
     Tool { command: "redis-server", package: "redis-server", purpose: "health checks of Redis" },
     Tool { command: "keepalived", package: "keepalived", purpose: "the other side of VRRP, and our rival" },

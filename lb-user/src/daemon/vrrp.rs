@@ -276,7 +276,6 @@ fn why(reason: Reason) -> String {
         Reason::Recovered => "nothing that it depends on is broken any more".into(),
         Reason::MasterDown => "the master is silent".into(),
         Reason::MasterLeft => "the master leaves".into(),
-        Reason::PeerSilent => "the master's director is silent".into(),
         Reason::Preempted => "the master's priority is lower".into(),
         Reason::HigherPriority(priority, source) => format!("{source} has priority {priority}"),
         Reason::HigherAddress(source) => format!("{source} has the same priority and the higher address"),

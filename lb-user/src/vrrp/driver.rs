@@ -71,8 +71,6 @@ pub enum Command {
         /// What they amount to.
         effective: Effective,
     },
-    /// Something faster than adverts says that this director is silent.
-    PeerSilent(IpAddr),
     /// Another plan. What has not changed in it is not touched.
     Configure(Box<Plan>),
     /// All hand over to others and then listen to nobody. [`VrrpEvent::Left`] follows.

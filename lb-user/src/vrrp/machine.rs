@@ -46,9 +46,6 @@ pub const CLAIM_GAP: Duration = Duration::from_secs(1);
 /// whoever believes them sends into the void until they are.
 pub const CLAIMS_AT_ONCE: u32 = 5;
 
-/// Within this time the backups of a master that is known to be silent take over, the best first.
-pub const SILENCE_SPREAD: Duration = Duration::from_millis(4);
-
 /// One virtual router on this machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -294,18 +291,6 @@ impl Machine {
         self.is_faulty = false;
         if let Phase::Fault = self.phase {
             self.enter(Reason::Recovered, now);
-        }
-    }
-
-    /// Something faster than adverts says that this router is silent. If it is the master, its backups take over within
-    /// [`SILENCE_SPREAD`].
-    pub fn handle_peer_silence(&mut self, peer: IpAddr, now: Instant) {
-        self.catch_up(now);
-        if let Phase::Backup(backup) = self.phase
-            && backup.master == Some(peer)
-        {
-            let due = now + timing::share(SILENCE_SPREAD, self.priority);
-            self.phase = Phase::Backup(backup.hurried(backup::Wait::Silence, due));
         }
     }
 

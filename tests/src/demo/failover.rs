@@ -1,6 +1,5 @@
 //! `cargo xtask demo --failover`: a vip between two directors, and an account of every way in which it can move.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -8,8 +7,8 @@ use anyhow::{Context, Result, anyhow};
 
 use super::account::Account;
 use super::load::{self, Request};
-use crate::failover::{Cast, Stage, Watched};
-use crate::lab::{Brand, CLIENT, Crowd, DIRECTOR, DIRECTOR_B, INTERFACE, Namespace, Router, Side, VIP, binary, output};
+use crate::failover::{Cast, Clients, Stage, Watched};
+use crate::lab::{Brand, CLIENT, DIRECTOR, DIRECTOR_B, INTERFACE, Namespace, Router, Side, VIP, binary, output};
 
 const REALS: u8 = 3;
 const HELD: usize = 200;
@@ -43,7 +42,7 @@ pub fn play(account: &mut Account, keep: bool) -> Result<()> {
 
 struct Scene {
     stage: Stage,
-    crowd: Crowd,
+    clients: Clients,
 }
 
 /// What clients saw of an event.
@@ -58,13 +57,13 @@ impl Scene {
     fn up(account: &mut Account, keep: bool) -> Result<Self> {
         account.heading("A lab of network namespaces, with two directors");
         let cast = Cast { reals: REALS, keep, ..Cast::new([Brand::Ours; 2], |side| Router::v3(side, INTERVAL)) };
-        let stage = Stage::up(cast.with_web())?;
+        let stage = Stage::up(cast.with_web_and_databases())?;
         account.text(&format!(
-            "client {CLIENT}, directors A {DIRECTOR} (priority 100) and B {DIRECTOR_B} (priority 90), {REALS} machines with nginx.\n\
+            "client {CLIENT}, directors A {DIRECTOR} (priority 100) and B {DIRECTOR_B} (priority 90), {REALS} machines with nginx and MariaDB.\n\
              The vip {VIP} is nobody's: VRRP gives it to one of the two (version 3, an advert every {} ms).\n",
             INTERVAL.as_millis(),
         ));
-        let mut scene = Self { stage, crowd: Crowd::default() };
+        let mut scene = Self { stage, clients: Clients::new()? };
         let vip = scene.stage.router(Side::A).vips[0].clone();
         let holds = |side| scene.stage.member(side).holds(&vip);
         account.check(
@@ -72,10 +71,10 @@ impl Scene {
             "A has the higher priority, is master and has the vip; B has not",
         );
         scene.one_answers(account, Side::A)?;
-        let (client, to) = (scene.stage.pair.lab.client.clone(), SocketAddr::new(VIP.into(), 80));
-        let crowd = &mut scene.crowd;
-        let opened = client.enter(move || crowd.open(HELD, &[CLIENT.into()], to))?;
-        account.text(&format!("the client holds {HELD} HTTP connections open from here to the end: {opened:?}\n"));
+        let opened = scene.clients.fill(&scene.stage, HELD)?;
+        account.text(&format!(
+            "clients hold {HELD} connections open from here to the end, half of them HTTP, half MySQL: {opened:?}\n"
+        ));
         Ok(scene)
     }
 
@@ -243,8 +242,8 @@ impl Scene {
     }
 
     fn all_live(&mut self, account: &mut Account) {
-        let open = self.crowd.len();
-        let broken: usize = self.crowd.ask_all().values().sum();
+        let open = self.clients.len();
+        let broken = self.clients.ask_all();
         account.check(broken == 0 && open > 0, &format!("{broken} of {open} open connections broke"));
     }
 

@@ -8,7 +8,6 @@ mod outputs;
 mod plan;
 
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -214,7 +213,6 @@ impl Worker {
         match command {
             Command::Begin => self.begin(),
             Command::Effective { router, effective } => self.handle_effective(&router, effective),
-            Command::PeerSilent(peer) => self.handle_peer_silence(peer),
             Command::Configure(plan) => self.configure(*plan),
             Command::Leave => self.leave(Parting::Overlap),
             Command::LeaveAtOnce => self.leave(Parting::AtOnce),
@@ -233,14 +231,6 @@ impl Worker {
             if let Some(router) = self.routers.get_mut(index).filter(|router| !router.is_retiring) {
                 router.machine.handle_start(now);
             }
-            self.settle(index);
-        }
-    }
-
-    fn handle_peer_silence(&mut self, peer: IpAddr) {
-        for index in 0..self.routers.len() {
-            let now = self.clock.now().instant;
-            self.routers[index].machine.handle_peer_silence(peer, now);
             self.settle(index);
         }
     }

@@ -31,8 +31,6 @@ pub(super) enum Wait {
     Advert,
     /// Whether another one is faster, now that the master has left.
     Left,
-    /// The same, now that the master is known to be silent.
-    Silence,
     /// Its time to take over from a master of lower priority.
     Outranking,
 }
@@ -43,7 +41,6 @@ impl Wait {
         match self {
             Self::Advert => Reason::MasterDown,
             Self::Left => Reason::MasterLeft,
-            Self::Silence => Reason::PeerSilent,
             Self::Outranking => Reason::Preempted,
         }
     }
@@ -112,12 +109,9 @@ impl Machine {
 
     /// The same waiting under another priority: each wait has one skew in it.
     pub(super) fn shifted(&self, backup: Backup, former: NonZeroU8) -> Backup {
-        let share = |priority| match backup.wait {
-            Wait::Silence => timing::share(super::SILENCE_SPREAD, priority),
-            _ => timing::skew(self.version(), priority, backup.interval),
-        };
-        let due = backup.due + share(self.priority);
-        Backup { due: due.checked_sub(share(former)).unwrap_or(due), ..backup }
+        let skew = |priority| timing::skew(self.version(), priority, backup.interval);
+        let due = backup.due + skew(self.priority);
+        Backup { due: due.checked_sub(skew(former)).unwrap_or(due), ..backup }
     }
 
     fn skew(&self, backup: &Backup) -> Duration {

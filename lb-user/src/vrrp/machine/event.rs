@@ -64,8 +64,6 @@ pub enum Reason {
     MasterDown,
     /// The master said that it leaves.
     MasterLeft,
-    /// Something faster than adverts says that the master is silent.
-    PeerSilent,
     /// The master's priority is lower than ours.
     Preempted,
     /// Another master has a higher priority.

@@ -15,17 +15,13 @@ pub fn skew(version: Version, priority: NonZeroU8, interval: Duration) -> Durati
         Version::V2 => Duration::from_secs(1),
         Version::V3 => interval,
     };
-    share(whole, priority)
+    // Never all of it, and never nothing.
+    whole * (256 - u32::from(priority.get())) / 256
 }
 
 /// How long a master may be silent. `interval` is its own in version 3, and everybody's in version 2.
 pub fn master_down(version: Version, priority: NonZeroU8, interval: Duration) -> Duration {
     interval * ADVERTS_MISSED + skew(version, priority, interval)
-}
-
-/// A part of `whole`: the smaller, the higher the priority; never all of it, and never nothing.
-pub fn share(whole: Duration, priority: NonZeroU8) -> Duration {
-    whole * (256 - u32::from(priority.get())) / 256
 }
 
 #[cfg(test)]

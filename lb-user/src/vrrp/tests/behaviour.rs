@@ -235,21 +235,6 @@ fn another_priority_moves_the_deadline_by_the_difference_of_the_skews() {
 }
 
 #[test]
-fn a_silent_master_is_replaced_within_milliseconds_the_best_first() {
-    let deadline = |own: u8| {
-        let mut machine = backup(Settings { priority: priority(own), ..settings() });
-        hear(&mut machine, 254, HIGH, millis(0));
-        machine.handle_peer_silence(LOW, millis(50));
-        assert!(machine.deadline() > Some(millis(3000)), "it is not the master");
-        machine.handle_peer_silence(HIGH, millis(100));
-        machine.deadline().unwrap() - millis(100)
-    };
-    assert_eq!(deadline(100), micros(2_437) + Duration::from_nanos(500));
-    assert_eq!(deadline(200), micros(875));
-    assert!(deadline(1) < SILENCE_SPREAD);
-}
-
-#[test]
 fn adverts_keep_their_pace() {
     let (mut machine, since) = master(settings());
     machine.handle_timeout(since + Duration::from_millis(1300));

@@ -43,7 +43,6 @@ enum Step {
     Priority(u8),
     Break,
     Repair,
-    Silence(IpAddr),
     Claim,
     Group(Follow),
     Start,
@@ -63,7 +62,6 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => priorities().prop_map(Step::Priority),
         1 => Just(Step::Break),
         2 => Just(Step::Repair),
-        1 => sources().prop_map(Step::Silence),
         1 => Just(Step::Claim),
         1 => Just(Step::Group(Follow::Master)),
         1 => Just(Step::Group(Follow::Backup)),
@@ -96,7 +94,6 @@ impl Watched {
             }
             Step::Break => self.tell(Machine::handle_fault),
             Step::Repair => self.tell(Machine::handle_recovery),
-            Step::Silence(peer) => self.tell(|machine, now| machine.handle_peer_silence(*peer, now)),
             Step::Claim => self.tell(Machine::handle_claim),
             Step::Group(follow) => self.tell(|machine, now| machine.handle_group(*follow, now)),
             Step::Start => self.tell(Machine::handle_start),

@@ -33,7 +33,6 @@ enum Input {
     Priority(u8),
     Break,
     Repair,
-    Silence(IpAddr),
     Claim,
     Group(Follow),
     Refused,
@@ -42,7 +41,7 @@ enum Input {
 const GIVEN: [Given; 6] =
     [Given::New, Given::Parting, Given::NewAndBroken, Given::Listening, Given::Leading, Given::Broken];
 
-const INPUTS: [Input; 22] = [
+const INPUTS: [Input; 20] = [
     Input::Start,
     Input::Stop,
     Input::Overlap,
@@ -60,8 +59,6 @@ const INPUTS: [Input; 22] = [
     Input::Priority(255),
     Input::Break,
     Input::Repair,
-    Input::Silence(LOW),
-    Input::Silence(HIGH),
     Input::Claim,
     Input::Group(Follow::Master),
     Input::Group(Follow::Backup),
@@ -104,7 +101,6 @@ impl Input {
             Self::Priority(priority) => machine.handle_priority(NonZeroU8::new(priority).unwrap(), now),
             Self::Break => machine.handle_fault(now),
             Self::Repair => machine.handle_recovery(now),
-            Self::Silence(peer) => machine.handle_peer_silence(peer, now),
             Self::Claim => machine.handle_claim(now),
             Self::Group(follow) => machine.handle_group(follow, now),
             Self::Refused => machine.handle_refused(Anomaly::Ttl),

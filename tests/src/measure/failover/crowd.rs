@@ -1,12 +1,10 @@
-//! A thousand connections through every event there is.
+//! A thousand connections, of web and database clients, through every event there is.
 
-use std::net::SocketAddr;
-
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::{Line, Round, plays};
-use crate::failover::{Cast, Stage};
-use crate::lab::{Brand, CLIENT, Crowd, Router, Side};
+use crate::failover::{Cast, Clients, Stage};
+use crate::lab::{Brand, Crowd, Router, Side};
 
 /// For `--only`.
 pub const NAME: &str = "1000 TCP connections";
@@ -36,19 +34,15 @@ const PLAYS: [(&str, Play); 8] = [
 pub fn line() -> Result<Line> {
     Crowd::make_room(CONNECTIONS as u64)?;
     let router = |side: Side| Router { links: vec!["eth0"], ..Router::v3(side, INTERVAL) };
-    let mut stage = Stage::up(Cast { reals: 3, ..Cast::new([Brand::Ours; 2], router) }.with_web())?;
-    let mut crowd = Crowd::default();
-    let (client, to) = (stage.pair.lab.client.clone(), SocketAddr::new(stage.vip()?, 80));
-    client.enter(|| crowd.open(CONNECTIONS, &[CLIENT.into()], to))?;
+    let cast = Cast { reals: 3, ..Cast::new([Brand::Ours; 2], router) };
+    let mut stage = Stage::up(cast.with_web_and_databases())?;
+    let mut clients = Clients::new()?;
     let (mut rounds, mut broken) = (Vec::new(), Vec::new());
     for (name, play) in PLAYS {
+        clients.fill(&stage, CONNECTIONS)?;
         rounds.push(play(&mut stage)?);
         stage.forget_neighbours()?;
-        let dead: usize = crowd.ask_all().values().sum();
-        broken.push((name, dead));
-        let missing = CONNECTIONS - crowd.len();
-        ensure!(missing == dead, "{name}: {missing} connections are missing, {dead} broke");
-        client.enter(|| crowd.open(missing, &[CLIENT.into()], to))?;
+        broken.push((name, clients.ask_all()));
     }
     let bad: Vec<String> =
         broken.iter().filter(|(_, dead)| *dead > 0).map(|(name, dead)| format!("{name}: {dead}")).collect();

@@ -1,60 +1,11 @@
 //! `mysql` against MariaDB.
 
 use std::net::TcpStream;
-use std::process::Command;
 
-use anyhow::{Context, Result};
-use tests::lab::{Lab, Process, eventually, output, real_address};
+use anyhow::Result;
+use tests::lab::{Mariadb, eventually, real_address};
 
 use super::{SOON, Ward, stub};
-
-/// MariaDB on a real server, by its number from 1, with the accounts that the tests need.
-pub struct Mariadb {
-    socket: String,
-    process: Process,
-}
-
-impl Mariadb {
-    pub fn start(lab: &Lab, real: u8) -> Result<Self> {
-        let directory = lab.directory().join(format!("mariadb{real}"));
-        let path = |name: &str| directory.join(name).to_string_lossy().into_owned();
-        let (data, socket) = (path("data"), path("socket"));
-        std::fs::create_dir_all(&directory)?;
-        let install = ["--no-defaults", "--user=root", "--skip-test-db", "--auth-root-authentication-method=normal"];
-        output(Command::new("mariadb-install-db").args(install).arg(format!("--datadir={data}")))?;
-        let arguments = [
-            "--no-defaults".into(),
-            "--user=root".into(),
-            "--bind-address=*".into(),
-            "--skip-name-resolve".into(),
-            "--innodb-flush-log-at-trx-commit=0".into(),
-            "--innodb-buffer-pool-size=16M".into(),
-            format!("--server-id={real}"),
-            format!("--log-bin={}", path("log")),
-            format!("--datadir={data}"),
-            format!("--socket={socket}"),
-            format!("--pid-file={}", path("pid")),
-        ];
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let process =
-            lab.spawn(&lab.reals[usize::from(real) - 1], &format!("mariadb{real}"), "mariadbd", &arguments)?;
-        let mut mariadb = Self { socket, process };
-        mariadb.process.wait_for("ready for connections", SOON * 3)?;
-        mariadb.sql(
-            "SET sql_log_bin = 0; CREATE USER probe@'%' IDENTIFIED BY 'geheim'; CREATE USER open@'%'; \
-             GRANT SLAVE MONITOR ON *.* TO probe@'%'; CREATE USER copy@'%' IDENTIFIED BY 'copy'; \
-             GRANT REPLICATION SLAVE ON *.* TO copy@'%'",
-        )?;
-        Ok(mariadb)
-    }
-
-    /// Has the server's root do this.
-    pub fn sql(&self, statements: &str) -> Result<String> {
-        let socket = format!("--socket={}", self.socket);
-        output(Command::new("mariadb").args(["--no-defaults", &socket, "--user=root", "-e", statements]))
-            .with_context(|| self.process.log())
-    }
-}
 
 pub fn mysql(rest: &str) -> String {
     format!("type = \"mysql\", port = 3306{rest}")

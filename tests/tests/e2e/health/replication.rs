@@ -1,10 +1,10 @@
 //! `mysql` against a replica of MariaDB.
 
 use anyhow::Result;
-use tests::lab::real_address;
+use tests::lab::{Mariadb, real_address};
 
 use super::Ward;
-use super::mysql::{Mariadb, as_probe};
+use super::mysql::as_probe;
 
 #[test]
 fn a_replica_is_down_while_it_does_not_follow_or_is_far_behind() -> Result<()> {

@@ -10,11 +10,10 @@ use aya::programs::{SchedClassifier, TcAttachType};
 use nix::sys::signal::Signal;
 use rcgen::{CertificateParams, KeyPair};
 use tests::lab::{
-    DIRECTOR, Director, Lab, Namespace, Nginx, Process, Topology, VIP, VIP_6, binary, eventually, in_v6, output,
-    real_address,
+    DIRECTOR, Director, Lab, Mariadb, Namespace, Nginx, Process, Topology, VIP, VIP_6, binary, eventually, in_v6,
+    output, real_address,
 };
 
-use super::mysql::Mariadb;
 use super::{SOON, stub};
 
 /// A pool of the first two real servers, and a service of it.

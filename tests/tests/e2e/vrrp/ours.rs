@@ -1,11 +1,10 @@
 //! Two of ours: what keepalived cannot do.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use tests::failover::{Cast, Stage};
-use tests::lab::{Brand, CLIENT, Crowd, Router, Side, VIP, Weighed, eventually};
+use tests::failover::{Cast, Clients, Stage};
+use tests::lab::{Brand, Router, Side, Weighed, eventually};
 
 use super::{AFTER, lost_a_down_interval, lost_nothing, there_and_back};
 
@@ -132,14 +131,12 @@ fn a_link_that_is_lost_is_told_by_the_second_path() -> Result<()> {
 
 #[test]
 fn connections_live_through_every_move() -> Result<()> {
-    let mut stage = Stage::up(Cast { reals: 3, ..Cast::new(BOTH, v3) }.with_web())?;
-    let mut crowd = Crowd::default();
-    let client = stage.pair.lab.client.clone();
-    let opened = client.enter(|| crowd.open(CONNECTIONS, &[CLIENT.into()], SocketAddr::new(VIP.into(), 80)))?;
-    println!("opened: {opened:?}");
+    let mut stage = Stage::up(Cast { reals: 3, ..Cast::new(BOTH, v3) }.with_web_and_databases())?;
+    let mut clients = Clients::new()?;
+    println!("opened: {:?}", clients.fill(&stage, CONNECTIONS)?);
     let mut all_live = |event: &str| {
-        let broken = crowd.ask_all();
-        ensure!(broken.is_empty(), "{event}: {broken:?} of {CONNECTIONS} connections broke");
+        let broken = clients.ask_all();
+        ensure!(broken == 0, "{event}: {broken} of {CONNECTIONS} connections broke");
         Ok(())
     };
     all_live("before anything")?;
