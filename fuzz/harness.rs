@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use lb_common::abi::{Mac, Tick};
+use lb_common::abi::{Mac, Tick, VipGuard};
 use lb_common::datapath::process;
 use lb_common::reason::{Action, Reason};
 use lb_common::wire::Buffer;
@@ -112,9 +112,9 @@ fn tables() -> HostTables {
     let mut maps = Memory::new(limits);
     let now = Moment { seconds: 1000, tick: Tick::from_nanoseconds(1_000_000_000_000) };
     Reconciler::default().reconcile(&parsed.config, &view, &mut maps, now).expect("the world fits");
-    // The lease that these vips are answered under ended at 0.
+    // The lease that these vips are answered under ended at 0. Those of IPv4 lead to services only.
     for service in &parsed.config.services {
-        maps.set_lease(service.vip, Some(0)).expect("memory takes it");
+        maps.set_guard(service.vip, Some(VipGuard::new(0, service.vip.is_ipv4()))).expect("memory takes it");
     }
     let mut tables = HostTables::new(&maps, limits).expect("memory can be read");
     tables.now = now.tick;

@@ -5,7 +5,7 @@
 //! ```
 
 mod classify;
-mod fence;
+pub mod fence;
 mod flow;
 mod ipv4;
 mod ipv6;
@@ -17,7 +17,7 @@ mod track;
 
 use crate::abi::{
     AccessList, Bucket, FragmentOwner, PinSet, RealId, RealSlot, Room, ServiceId, ServiceKey, ServiceSlot, Settings,
-    Signal, SynNote, SynTick, Tick,
+    Signal, SynNote, SynTick, Tick, VipGuard,
 };
 use crate::reason::Reason;
 use crate::wire::{Ethernet, Frame};
@@ -73,6 +73,17 @@ pub trait Tables {
 
     /// Whether this vip is answered under a lease, and the lease has run out.
     fn is_fenced(&self, vip: [u64; 2]) -> bool;
+
+    /// What is special about this vip; `None`: nothing, or it is none of ours.
+    fn guard(&self, vip: [u64; 2]) -> Option<VipGuard>;
+
+    /// What [`fence::is_closed`] says. The kernel has that as a function of its own.
+    fn is_closed<P: Frame + ?Sized>(&self, frame: &mut P) -> bool
+    where
+        Self: Sized,
+    {
+        fence::is_closed(frame, self)
+    }
 
     /// Where the first fragment of a packet went, by [`FlowHash::identity`](crate::hash::FlowHash::identity) of the packet.
     fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner>;
@@ -140,7 +151,10 @@ pub fn process<P: Frame + ?Sized, T: Tables>(frame: &mut P, tables: &mut T) -> O
             tables.count_forwarded(service, real, length);
             outcome
         }
-        Err(reason) => Outcome { reason: probe::reason(reason, frame, tables), interface: None },
+        Err(reason) => {
+            let reason = probe::reason(reason, frame, tables);
+            Outcome { reason: fence::reason(reason, frame, tables), interface: None }
+        }
     };
     tables.count_reason(outcome.reason);
     outcome

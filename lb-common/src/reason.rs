@@ -81,6 +81,8 @@ reasons! {
     TooBig, "too-big", Drop;
     /// An ARP request or neighbour solicitation for a vip whose lease has run out: another director answers it.
     Fenced, "fenced", Drop;
+    /// For a vip with `accept = false`, and for none of its services.
+    NotAccepted, "not-accepted", Drop;
     /// For a service, but its lengths do not fit the frame, or each other.
     BadLength, "bad-length", Drop;
     /// For a service, but its IPv4 header checksum is wrong.

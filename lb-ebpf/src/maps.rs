@@ -10,10 +10,10 @@ use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_k
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{
     AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinSet, ProbeMark, ProbedVip, RealId, RealInfo, RealSlot,
-    Room, ServiceId, ServiceInfo, ServiceKey, ServiceSlot, Settings, Signal, Signals, SynNote, SynTick, Tick, WAYS,
+    Room, ServiceId, ServiceInfo, ServiceKey, ServiceSlot, Settings, Signal, Signals, SynNote, SynTick, Tick, VipGuard, WAYS,
     limits,
 };
-use lb_common::datapath::{Stage, Tables, Tracked, admit, find_block, probe, rare, track};
+use lb_common::datapath::{Stage, Tables, Tracked, admit, fence, find_block, probe, rare, track};
 use lb_common::hash::FlowKey;
 use lb_common::reason::Reason;
 use lb_common::wire::Frame;
@@ -148,6 +148,17 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn guard(&self, vip: [u64; 2]) -> Option<VipGuard> {
+        // SAFETY: one aligned word, copied at once.
+        unsafe { VIPS.get(vip) }.copied().map(VipGuard::from_word)
+    }
+
+    #[inline(always)]
+    fn is_closed<P: Frame + ?Sized>(&self, _: &mut P) -> bool {
+        vip_is_closed(self.context) != 0
+    }
+
+    #[inline(always)]
     fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner> {
         // SAFETY: the value is copied at once, as one word.
         unsafe { FRAGMENTS.get(packet) }.copied()
@@ -255,11 +266,16 @@ extern "C" fn admit_client(list: u32, client_0: u64, client_1: u64, slot: u32) -
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn vip_is_fenced(vip_0: u64, vip_1: u64) -> u32 {
-    // SAFETY: one aligned word, copied at once.
-    let lease = unsafe { VIPS.get([vip_0, vip_1]) }.copied();
+    let guard = KernelTables::without_frame().guard([vip_0, vip_1]);
     // SAFETY: takes nothing and reads a clock.
     let has_run_out = |end: &u64| *end < unsafe { bpf_ktime_get_ns() };
-    lease.and_then(|lease| LEASES.get(lease)).is_some_and(has_run_out) as u32
+    guard.and_then(|guard| LEASES.get(guard.lease())).is_some_and(has_run_out) as u32
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn vip_is_closed(context: *mut xdp_md) -> u32 {
+    fence::is_closed(&mut XdpCursor::of(context), &KernelTables::new(context)) as u32
 }
 
 #[inline(never)]

@@ -109,7 +109,6 @@ impl Daemon {
         let mut kernel = Kernel::load(&file.director.pin_dir, &file.limits)?;
         let former = if kernel.is_new() { Former::open(&file.director.pin_dir) } else { None };
         let mut reconciler = Reconciler::default();
-        vrrp::ensure_supported(&file)?;
         // What a predecessor held must not fall while the rest starts.
         let vrrp = Vrrp::start(&file, &mut reconciler, &mut kernel)?;
         let discovered = match &former {
@@ -361,16 +360,34 @@ impl Daemon {
 
     /// Hands over first, unless the operator asks once more.
     async fn stop(mut self, signals: &mut Signals) -> Result<()> {
+        let mut vrrp = std::mem::take(&mut self.vrrp);
         tokio::select! {
-            () = self.vrrp.hand_over(&self.config) => {}
+            () = self.hand_over(&mut vrrp) => {}
             _ = signals.terminate.recv() => {}
             _ = signals.interrupt.recv() => {}
         }
         info!("stopping: nothing is forwarded from here on");
-        self.vrrp.end().await;
+        vrrp.end().await;
         drop(self.engine);
         self.kernel.detach().context("cannot detach")?;
         Ok(())
+    }
+
+    /// Others get the vips, and hear to the end of the flows that go with them.
+    async fn hand_over(&mut self, vrrp: &mut Vrrp) {
+        let config = self.config.clone();
+        let mut handing_over = std::pin::pin!(vrrp.hand_over(&config));
+        loop {
+            tokio::select! {
+                () = &mut handing_over => break,
+                // What is heard is for those who go on.
+                turn = self.peers.turn() => {
+                    self.handle_peering(turn);
+                }
+            }
+        }
+        self.tell_peers();
+        self.peers.said().await;
     }
 }
 

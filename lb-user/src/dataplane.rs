@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lb_common::abi::{AccessKey, Admission, RealId, ServiceId, Signals, Value};
+use lb_common::abi::{AccessKey, Admission, RealId, ServiceId, Signals, Value, VipGuard};
 use nix::time::{ClockId, clock_getres};
 
 pub use attach::{Attached, Mode};
@@ -113,17 +113,17 @@ pub trait Maps {
     /// The kernel's, above all that the map is full.
     fn set_access(&mut self, prefix: AccessPrefix, access: Option<Admission>) -> io::Result<()>;
 
-    /// Has a vip answered only under the lease of this index, or under none.
+    /// Has a vip guarded so, or not at all.
     ///
     /// # Errors
     /// The kernel's, above all that the map is full.
-    fn set_lease(&mut self, vip: IpAddr, lease: Option<u32>) -> io::Result<()>;
+    fn set_guard(&mut self, vip: IpAddr, guard: Option<VipGuard>) -> io::Result<()>;
 
-    /// The lease of each vip that has one.
+    /// All vips that are guarded.
     ///
     /// # Errors
     /// The kernel's.
-    fn leases(&self) -> io::Result<BTreeMap<IpAddr, u32>>;
+    fn guards(&self) -> io::Result<BTreeMap<IpAddr, VipGuard>>;
 
     /// Makes the interface of this index (0: none) the one at a place in the settings.
     ///

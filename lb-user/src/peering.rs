@@ -144,6 +144,14 @@ impl Peering {
         self.links.iter().find(|(other, _)| *other == peer).map_or(0, |(_, link)| link.capacity())
     }
 
+    /// Returns when nothing waits to be sent to those that are there.
+    pub async fn said(&self) {
+        for (_, link) in self.links.iter().filter(|(peer, _)| self.listens(*peer)) {
+            // A link that has closed has nothing to send.
+            let _ = link.reserve_many(link.max_capacity()).await;
+        }
+    }
+
     /// What the others think of a real server; see [`Asker::opinion`].
     pub async fn opinion(&self, pool: &str, address: IpAddr, deadline: Instant) -> Vec<(IpAddr, Opinion)> {
         self.asker().opinion(pool, address, deadline).await

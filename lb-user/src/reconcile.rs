@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::Ordering::Acquire;
 
 use lb_common::abi::limits::MAX_INTERFACES;
-use lb_common::abi::{Bucket, RingRange};
+use lb_common::abi::{Bucket, RingRange, VipGuard};
 
 use crate::config::Config;
 use crate::dataplane::{AccessLists, Maps, WordMap};
@@ -142,18 +142,18 @@ impl Reconciler {
         Ok((summary, found))
     }
 
-    /// Has each of these vips, and no others, answered under a lease.
+    /// Has these vips, and no others, guarded.
     ///
     /// # Errors
     /// See [`ReconcileError`].
-    pub fn lease(&mut self, wanted: &BTreeMap<IpAddr, u32>, maps: &mut impl Maps) -> Result<(), ReconcileError> {
+    pub fn guard(&mut self, wanted: &BTreeMap<IpAddr, VipGuard>, maps: &mut impl Maps) -> Result<(), ReconcileError> {
         let failed = |source| ReconcileError::Apply { what: "a lease of a vip".into(), source };
-        let current = maps.leases().map_err(failed)?;
-        for (vip, lease) in wanted.iter().filter(|(vip, lease)| current.get(vip) != Some(lease)) {
-            maps.set_lease(*vip, Some(*lease)).map_err(failed)?;
+        let current = maps.guards().map_err(failed)?;
+        for (vip, guard) in wanted.iter().filter(|(vip, guard)| current.get(vip) != Some(guard)) {
+            maps.set_guard(*vip, Some(*guard)).map_err(failed)?;
         }
         for vip in current.keys().filter(|vip| !wanted.contains_key(vip)) {
-            maps.set_lease(*vip, None).map_err(failed)?;
+            maps.set_guard(*vip, None).map_err(failed)?;
         }
         Ok(())
     }

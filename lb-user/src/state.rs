@@ -33,7 +33,7 @@ pub use bearing::{Bearing, Facts, Flows, Reach, Turn, bearing};
 pub use desired::{Desired, DesiredError, Wish};
 pub use directory::Directory;
 pub use history::{Holds, Moment};
-pub use leases::{LeaseError, assign_leases, leases_of};
+pub use leases::{LeaseError, assign_leases, guards};
 pub use ledger::Ledger;
 pub use listening::{Heard, listen};
 pub use plan::{Plan, Step, Summary, plan};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU8;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -12,7 +13,7 @@ use lb_common::abi::{Access, Mac, Protocol};
 use lb_common::ring::auto_size;
 use lb_user::config::{
     AccessRules, Affinity, Check, CheckKind, Config, Director, Limits, OnEmpty, Pool, Ports, Real, Service, Tracking,
-    Via,
+    Via, VirtualRouter,
 };
 use lb_user::dataplane::Kernel;
 use lb_user::reconcile::Reconciler;
@@ -111,6 +112,9 @@ impl World {
         let gone = Pool { on_empty: OnEmpty::Pass, ..Pool::new("gone", 251, vec![real(110)]) };
         config.pools.push(gone);
         config.director.peers = vec![PEER_ADDRESS];
+        // Which vips that are is in the map of their leases.
+        let closed = VirtualRouter::new("closed", "eth0", NonZeroU8::MIN, vec![IpNet::from(VIP)]);
+        config.vrrp.extend(closed.map(|router| VirtualRouter { accept: false, ..router }));
         config.pools.iter_mut().zip([VIP, VIP_6]).for_each(|(pool, vip)| pool.check = Some(check_by(vip)));
         view.macs.insert(PEER_ADDRESS, PEER);
         let service = |name: &str, vip, ports, protocol, pool| {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lb_common::abi::{Counter, RealId, ServiceId, Tick, WAYS};
+use lb_common::abi::{Counter, RealId, ServiceId, Tick, VipGuard, WAYS};
 use lb_common::datapath::process;
 use lb_common::reason::{Action, Reason};
 use lb_common::wire::Buffer;
@@ -45,9 +45,9 @@ impl Differential {
     /// Without root, or if the kernel refuses.
     pub fn new(start: World, seed: u64) -> Result<Self> {
         let mut kernel = fixture::load(&fixture::program_object()?, &start)?;
-        // One lease has run out, the other does in centuries.
-        for (vip, lease) in [(VIP, 0), (VIP_6, 0), (ANY_VIP, 1)] {
-            kernel.set_lease(vip, Some(lease))?;
+        // One lease has run out, the other does in centuries. Some vips lead to services only.
+        for (vip, lease, is_closed) in [(VIP, 0, true), (VIP_6, 0, true), (ANY_VIP, 1, false)] {
+            kernel.set_guard(vip, Some(VipGuard::new(lease, is_closed)))?;
         }
         kernel.words(WordMap::Leases)[1].store(u64::MAX, Ordering::Release);
         let mut host = HostTables::new(&kernel, &start.config.limits)?;

@@ -29,6 +29,8 @@ pub struct Settings {
     /// Nanoseconds from one of the kernel's timer interrupts to the next, for [`SynTick`](super::SynTick). 0: that clock stands
     /// still, and no SYN is taken for one that came before.
     pub jiffy: u64,
+    /// 1 if some vip is closed: see [`VipGuard`](super::VipGuard).
+    pub closed: u64,
     /// The MACs of our interfaces, as [`Mac::to_word`](super::Mac::to_word); unused ones are 0.
     pub own_macs: [u64; MAX_INTERFACES],
     /// The indexes of the same interfaces.
@@ -37,4 +39,4 @@ pub struct Settings {
     pub peer_macs: [u64; MAX_PEERS],
 }
 
-const _: () = assert!(size_of::<Settings>() == 8 * (5 + 10 + 5 + 2 * MAX_INTERFACES + MAX_PEERS));
+const _: () = assert!(size_of::<Settings>() == 8 * (5 + 10 + 6 + 2 * MAX_INTERFACES + MAX_PEERS));

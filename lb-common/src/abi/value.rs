@@ -85,9 +85,10 @@ impl Value for Settings {
 
     fn to_words(&self) -> Self::Words {
         let Self { version, active_half, slot_seeds, hash_seed, flow_key: FlowKey(key), .. } = self;
-        let Self { port_blocks, pin_mask, idle_ticks, probes, jiffy, own_macs, interfaces, peer_macs, .. } = self;
+        let Self { port_blocks, pin_mask, idle_ticks, probes, jiffy, closed, own_macs, interfaces, peer_macs, .. } =
+            self;
         let first = [*version, *active_half, slot_seeds[0], slot_seeds[1], *hash_seed];
-        let second = [*port_blocks, *pin_mask, *idle_ticks, *probes, *jiffy];
+        let second = [*port_blocks, *pin_mask, *idle_ticks, *probes, *jiffy, *closed];
         lay(&[&first, key, &second, own_macs, interfaces, peer_macs])
     }
 
@@ -95,7 +96,7 @@ impl Value for Settings {
         let mut words = Words(words);
         let [version, active_half, seed_0, seed_1, hash_seed] = words.take();
         let flow_key = FlowKey(words.take());
-        let [port_blocks, pin_mask, idle_ticks, probes, jiffy] = words.take();
+        let [port_blocks, pin_mask, idle_ticks, probes, jiffy, closed] = words.take();
         let own_macs = words.take::<MAX_INTERFACES>();
         let (interfaces, peer_macs) = (words.take(), words.take::<MAX_PEERS>());
         let slot_seeds = [seed_0, seed_1];
@@ -110,6 +111,7 @@ impl Value for Settings {
             idle_ticks,
             probes,
             jiffy,
+            closed,
             own_macs,
             interfaces,
             peer_macs,
@@ -264,6 +266,7 @@ mod tests {
             idle_ticks: 18,
             probes: 19,
             jiffy: 20,
+            closed: 21,
             own_macs,
             interfaces: core::array::from_fn(|i| 200 + i as u64),
             peer_macs: core::array::from_fn(|i| 300 + i as u64),

@@ -4,8 +4,10 @@
 //! beside its successor; without the lease it is silent. What is sent here by mistake is forwarded all the same.
 
 use super::Tables;
+use super::link::look_behind_tags;
+use crate::abi::VipGuard;
 use crate::reason::Reason;
-use crate::wire::{Arp, Ethernet, Frame, Icmp, Ipv6};
+use crate::wire::{Arp, Ethernet, Frame, Icmp, Ipv4, Ipv6};
 
 /// What becomes of a frame of this type that is for no service.
 #[inline(always)]
@@ -19,6 +21,35 @@ pub fn not_balanced<P: Frame + ?Sized, T: Tables>(ether_type: u16, frame: &P, ta
         Some(vip) if tables.is_fenced(vip) => Reason::Fenced,
         _ => Reason::NotBalanced,
     }
+}
+
+/// What becomes of a packet that has this reason to stay on this machine, if no vip is to lead there.
+#[inline(always)]
+pub fn reason<P: Frame + ?Sized, T: Tables>(reason: Reason, frame: &mut P, tables: &T) -> Reason {
+    let stays = matches!(reason, Reason::NotBalanced | Reason::NoService | Reason::Fragment);
+    let may_be_closed = stays && tables.settings().is_some_and(|settings| settings.closed != 0);
+    if may_be_closed && tables.is_closed(frame) { Reason::NotAccepted } else { reason }
+}
+
+/// Whether a packet is for a closed vip, and not the discovery of its neighbours.
+#[inline(always)]
+pub fn is_closed<P: Frame + ?Sized, T: Tables>(frame: &mut P, tables: &T) -> bool {
+    let destination = match look_behind_tags(frame) {
+        Some(Ethernet::IPV4) => frame.load::<u32>(Ipv4::DESTINATION).map(|vip| [vip as u64, 0]),
+        Some(Ethernet::IPV6) if !discovers(frame) => {
+            frame.load(Ipv6::DESTINATION).zip(frame.load(Ipv6::DESTINATION + 8)).map(|(high, low)| [high, low])
+        }
+        _ => None,
+    };
+    destination.and_then(|vip| tables.guard(vip)).is_some_and(VipGuard::is_closed)
+}
+
+/// Solicitations and advertisements, which have no extension headers (RFC 4861, section 3.1 has routers' beside them).
+#[inline(always)]
+fn discovers<P: Frame + ?Sized>(frame: &P) -> bool {
+    let header = (frame.load::<u16>(Ipv6::NEXT_HEADER), frame.load::<u16>(Ipv6::PAYLOAD));
+    let (Some(next_header), Some(kind)) = header else { return false };
+    next_header as u8 == Icmp::V6 && matches!(kind as u8, Icmp::SOLICITATION | Icmp::ADVERTISEMENT)
 }
 
 /// The address that an ARP request asks for. One that announces its sender's own asks nobody, and whoever watches for other

@@ -25,6 +25,7 @@ struct World {
     now: Tick,
     access: Option<u32>,
     fenced: bool,
+    closed: bool,
     fragments: Vec<(u64, FragmentOwner)>,
     probes: Vec<(u64, [u64; 2])>,
     syns: Vec<SynNote>,
@@ -72,8 +73,11 @@ impl Tables for World {
     }
 
     fn is_fenced(&self, vip: [u64; 2]) -> bool {
-        let address = if vip[1] == 0 { VIP.to_vec() } else { VIP_6.to_vec() };
-        self.fenced && [vip[0].to_le_bytes(), vip[1].to_le_bytes()].concat().starts_with(&address)
+        self.fenced && is_vip(vip)
+    }
+
+    fn guard(&self, vip: [u64; 2]) -> Option<VipGuard> {
+        is_vip(vip).then_some(VipGuard::new(0, self.closed))
     }
 
     fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner> {
@@ -111,6 +115,11 @@ impl Tables for World {
     }
 }
 
+fn is_vip(vip: [u64; 2]) -> bool {
+    let address = if vip[1] == 0 { VIP.to_vec() } else { VIP_6.to_vec() };
+    [vip[0].to_le_bytes(), vip[1].to_le_bytes()].concat().starts_with(&address)
+}
+
 /// One service, VIP:3306/tcp and VIP_6:3306/tcp, id 7, with a ring of one bucket that real server 9 owns.
 fn world() -> World {
     let port = 3306_u16.to_be_bytes();
@@ -129,6 +138,7 @@ fn world() -> World {
         idle_ticks: 50,
         probes: 1,
         jiffy: 0,
+        closed: 1,
         own_macs,
         interfaces: [0, 4, 5, 0, 0, 0, 0, 0],
         peer_macs: [0; 4],
@@ -152,6 +162,7 @@ fn world() -> World {
         now: Tick::default(),
         access: None,
         fenced: false,
+        closed: false,
         fragments: Vec::new(),
         probes: Vec::new(),
         syns: (0..limits::SYNS).map(|_| SynNote::default()).collect(),

@@ -146,6 +146,8 @@ impl Icmp {
 
     /// The type of a neighbour solicitation (RFC 4861, section 4.3).
     pub const SOLICITATION: u8 = 135;
+    /// The type of a neighbour advertisement (section 4.4).
+    pub const ADVERTISEMENT: u8 = 136;
     /// Bytes of ICMPv6 before the address that is solicited.
     pub const SOLICITED: usize = 8;
 

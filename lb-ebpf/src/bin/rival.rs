@@ -18,7 +18,7 @@ use aya_ebpf::programs::XdpContext;
 use frames::next_v4;
 use lb_common::abi::{
     AccessList, Bucket, FragmentOwner, Mac, PinSet, Protocol, RealId, RealSlot, ServiceId, ServiceKey, ServiceSlot,
-    Settings, Signal, SynNote, SynTick, Tick,
+    Settings, Signal, SynNote, SynTick, Tick, VipGuard,
 };
 use lb_common::datapath::{Tables, Tracked};
 use lb_common::hash::{mix, reduce};
@@ -112,6 +112,16 @@ impl Tables for RivalTables {
     #[inline(always)]
     fn is_fenced(&self, vip: [u64; 2]) -> bool {
         self.ours.is_fenced(vip)
+    }
+
+    #[inline(always)]
+    fn guard(&self, vip: [u64; 2]) -> Option<VipGuard> {
+        self.ours.guard(vip)
+    }
+
+    #[inline(always)]
+    fn is_closed<P: Frame + ?Sized>(&self, frame: &mut P) -> bool {
+        self.ours.is_closed(frame)
     }
 
     #[inline(always)]

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use super::Account;
 use crate::vrrp::announce::Family;
 use crate::vrrp::machine::{Announcements, ChecksumForm, Preemption};
-use crate::vrrp::packet::Dialect;
+use crate::vrrp::packet::{Dialect, OWNER};
 
 /// `[[vrrp]]`: one virtual router as it is on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct VirtualRouter {
     /// Addresses, of any family, that go with the vips but are not in the adverts (keepalived's
     /// `virtual_ipaddress_excluded`).
     pub more_vips: Vec<IpNet>,
-    /// Whether the vips are this machine's own as long as it is master, so that programs here can answer on them.
+    /// Whether programs on the master can be reached at the vips from elsewhere.
     pub accept: bool,
     /// Routes that go with the vips: the arguments of `ip route add`.
     pub routes: Vec<Route>,
@@ -94,6 +94,12 @@ impl VirtualRouter {
             notify: None,
             notify_user: None,
         })
+    }
+
+    /// Whether the vips lead to services only. Whoever owns them accepts what comes for them (RFC 9568, section 6.1:
+    /// Accept_Mode).
+    pub fn is_closed(&self) -> bool {
+        !self.accept && self.priority.get() != OWNER
     }
 }
 

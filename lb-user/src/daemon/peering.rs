@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, info};
 
 use super::{Daemon, now};
@@ -18,6 +18,8 @@ use crate::state::Batch;
 const LOOK: Duration = Duration::from_millis(250);
 /// The same while some director has yet to be told everything.
 const HURRY: Duration = Duration::from_millis(20);
+/// So long may the last news take at the end.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 /// Pins in one piece of what a director is told that knows nothing.
 const PIECE: usize = 4096;
 /// Batches that such a piece makes at most.
@@ -62,6 +64,14 @@ impl Peers {
         tokio::select! {
             event = channel.peering.event() => Turn::Event(event),
             () = sleep_until(self.look) => Turn::Look,
+        }
+    }
+
+    /// Returns when what the others were told has left, or soon.
+    pub async fn said(&self) {
+        if let Some(channel) = &self.channel {
+            // Who does not take it in that time learns of it from whoever has the vips then.
+            let _ = timeout(LAST_WORDS, channel.peering.said()).await;
         }
     }
 
@@ -175,7 +185,7 @@ impl Daemon {
         }
     }
 
-    fn tell_peers(&mut self) {
+    pub(super) fn tell_peers(&mut self) {
         if self.peers.peering().is_none() {
             return;
         }

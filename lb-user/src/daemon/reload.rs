@@ -5,7 +5,7 @@ use tracing::{error, info, warn};
 
 use super::discovery::effective;
 use super::world::addresses;
-use super::{Daemon, now, vrrp, warn_all};
+use super::{Daemon, now, warn_all};
 use crate::config::{Config, Parsed, changes};
 use crate::control::FailureKind;
 use crate::state::Summary;
@@ -63,7 +63,6 @@ impl Daemon {
     fn read_file(&self) -> Result<Parsed> {
         let parsed = Config::load(&self.path)?;
         unchangeable(&self.config, &parsed.config)?;
-        vrrp::ensure_supported(&parsed.config)?;
         Ok(parsed)
     }
 

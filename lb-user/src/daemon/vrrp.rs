@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
@@ -13,7 +13,7 @@ use crate::control::{self, LeaseStatus};
 use crate::dataplane::{Kernel, Maps};
 use crate::notify::Notifier;
 use crate::reconcile::Reconciler;
-use crate::state::{View, assign_leases, leases_of};
+use crate::state::{View, assign_leases, guards};
 use crate::track::{TrackEvent, Tracking};
 use crate::vrrp::driver::{Command, Driver, Fate, Leased, Obstacle, Plan, Privileges, VrrpEvent, VrrpStatus};
 use crate::vrrp::machine::{Anomaly, Reason, State};
@@ -168,27 +168,11 @@ impl Running {
     }
 }
 
-/// What is understood but not done yet.
-///
-/// # Errors
-/// Says which router, and the cure.
-pub fn ensure_supported(config: &Config) -> Result<()> {
-    for router in &config.vrrp {
-        ensure!(
-            router.accept,
-            "vrrp {}: `accept = false` is not in this version: without the vips on its interface nobody would answer ARP for \
-             them. Leave it out, and close what is not to be reached by the vips in the firewall",
-            router.name
-        );
-    }
-    Ok(())
-}
-
 /// With its leases, which are in the maps when this returns.
 fn plan(config: &Config, reconciler: &mut Reconciler, kernel: &mut Kernel) -> Result<Plan> {
-    let current = kernel.leases().context("cannot read the leases")?;
+    let current = kernel.guards().context("cannot read the leases")?;
     let leases = assign_leases(&config.vrrp, &current)?;
-    reconciler.lease(&leases_of(&config.vrrp, &leases)?, kernel)?;
+    reconciler.guard(&guards(&config.vrrp, &leases)?, kernel)?;
     let ends = kernel.lease_ends();
     let leased = |(router, lease): (&crate::config::VirtualRouter, u32)| {
         let lease = ends.handle(lease).context("the map of leases is too small: this daemon did not make it")?;

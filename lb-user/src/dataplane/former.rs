@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use aya::maps::MapError;
-use lb_common::abi::{Admission, Settings, VERSION, map};
+use lb_common::abi::{Admission, Settings, VERSION, VipGuard, map};
 
 use super::mapped::Mapped;
 use super::pins::current_map;
@@ -84,11 +84,11 @@ impl Maps for Former {
         Err(not_ours())
     }
 
-    fn set_lease(&mut self, _: IpAddr, _: Option<u32>) -> io::Result<()> {
+    fn set_guard(&mut self, _: IpAddr, _: Option<VipGuard>) -> io::Result<()> {
         Err(not_ours())
     }
 
-    fn leases(&self) -> io::Result<BTreeMap<IpAddr, u32>> {
+    fn guards(&self) -> io::Result<BTreeMap<IpAddr, VipGuard>> {
         Err(not_ours())
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lb_common::abi::{
     AccessKey, AccessList, Bucket, FragmentOwner, Pin, PinSet, RealId, RealSlot, ServiceId, ServiceKey, ServiceSlot,
-    Settings, Signal, Signals, SynNote, SynTick, Tick, Value, WAYS,
+    Settings, Signal, Signals, SynNote, SynTick, Tick, Value, VipGuard, WAYS,
 };
 use lb_common::datapath::{Tables, Tracked, find_block, track};
 use lb_common::reason::Reason;
@@ -24,7 +24,7 @@ pub struct HostTables {
     /// As the maps have them; packets change them here only.
     pub pins: Vec<PinSet>,
     access: AccessLists,
-    leases: BTreeMap<IpAddr, u32>,
+    guards: BTreeMap<IpAddr, VipGuard>,
     lease_ends: Vec<u64>,
     fragments: HashMap<u64, FragmentOwner>,
     /// The real server that each answer to a probe is from, by the answer's number. The kernel's are not copied.
@@ -57,7 +57,7 @@ impl HostTables {
             reals: (0..values::<RealSlot>(reals)).map(|index| read_value(reals, index)).collect(),
             pins: maps.words(WordMap::Pins).chunks_exact(WAYS).map(set).collect(),
             access: maps.access_lists()?,
-            leases: maps.leases()?,
+            guards: maps.guards()?,
             lease_ends: maps.words(WordMap::Leases).iter().map(load).collect(),
             fragments: HashMap::new(),
             probes: HashMap::new(),
@@ -148,8 +148,12 @@ impl Tables for HostTables {
     }
 
     fn is_fenced(&self, vip: [u64; 2]) -> bool {
-        let end = self.leases.get(&address_of(vip)).and_then(|lease| self.lease_ends.get(*lease as usize));
+        let end = self.guard(vip).and_then(|guard| self.lease_ends.get(guard.lease() as usize));
         end.is_some_and(|end| *end < self.nanoseconds)
+    }
+
+    fn guard(&self, vip: [u64; 2]) -> Option<VipGuard> {
+        self.guards.get(&address_of(vip)).copied()
     }
 
     fn fragment_owner(&self, packet: u64) -> Option<FragmentOwner> {

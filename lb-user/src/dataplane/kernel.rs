@@ -11,7 +11,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use lb_common::abi::{AccessKey, Admission, Settings, WAYS, map};
+use lb_common::abi::{AccessKey, Admission, Settings, VipGuard, WAYS, map};
 use lb_common::reason::Reason;
 
 use super::egress;
@@ -73,7 +73,7 @@ pub struct Kernel {
     reasons: PerCpuArray<MapData, u64>,
     access: LpmTrie<MapData, AccessWords, u32>,
     interfaces: DevMap<MapData>,
-    leases: HashMap<MapData, [u64; 2], u32>,
+    vips: HashMap<MapData, [u64; 2], u32>,
     pins: Option<Pins>,
     /// Where the links are pinned that the last attach made.
     pub(super) new_links: Vec<PathBuf>,
@@ -150,7 +150,7 @@ impl Kernel {
             reasons: per_cpu(&mut ebpf, map::REASONS)?,
             access: taken(&mut ebpf, map::ACCESS)?,
             interfaces: taken(&mut ebpf, map::INTERFACES)?,
-            leases: taken(&mut ebpf, map::VIPS)?,
+            vips: taken(&mut ebpf, map::VIPS)?,
             ebpf,
             pins,
             new_links: Vec::new(),
@@ -280,18 +280,20 @@ impl Maps for Kernel {
         .map_err(io::Error::other)
     }
 
-    fn set_lease(&mut self, vip: IpAddr, lease: Option<u32>) -> io::Result<()> {
+    fn set_guard(&mut self, vip: IpAddr, guard: Option<VipGuard>) -> io::Result<()> {
         let vip = words_of(vip);
-        match lease {
-            Some(lease) => self.leases.insert(vip, lease, 0),
-            None => self.leases.remove(&vip),
+        match guard {
+            Some(guard) => self.vips.insert(vip, guard.to_word(), 0),
+            None => self.vips.remove(&vip),
         }
         .map_err(io::Error::other)
     }
 
-    fn leases(&self) -> io::Result<BTreeMap<IpAddr, u32>> {
-        let entry = |entry: Result<([u64; 2], u32), MapError>| entry.map(|(vip, lease)| (address_of(vip), lease));
-        self.leases.iter().map(entry).collect::<Result<_, _>>().map_err(io::Error::other)
+    fn guards(&self) -> io::Result<BTreeMap<IpAddr, VipGuard>> {
+        let entry = |entry: Result<([u64; 2], u32), MapError>| {
+            entry.map(|(vip, word)| (address_of(vip), VipGuard::from_word(word)))
+        };
+        self.vips.iter().map(entry).collect::<Result<_, _>>().map_err(io::Error::other)
     }
 
     fn set_interface(&mut self, place: u32, index: u32) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use lb_common::abi::{
     Admission, Bucket, Counter, PinSet, ProbedVip, RealInfo, RealSlot, ServiceInfo, ServiceSlot, Settings, Signals,
-    SynNote, WAYS, limits,
+    SynNote, VipGuard, WAYS, limits,
 };
 use lb_common::reason::Reason;
 
@@ -36,8 +36,8 @@ pub struct Memory {
     pub reasons: [u64; Reason::COUNT],
     /// All access lists.
     pub access: AccessLists,
-    /// The lease of each vip that has one.
-    pub leases: BTreeMap<IpAddr, u32>,
+    /// Of each vip that has one.
+    pub guards: BTreeMap<IpAddr, VipGuard>,
     /// The indexes of our interfaces, by place.
     pub interfaces: [u32; limits::MAX_INTERFACES],
 }
@@ -62,7 +62,7 @@ impl Memory {
             real_counters: vec![Counter::default(); reals],
             reasons: [0; Reason::COUNT],
             access: AccessLists::new(),
-            leases: BTreeMap::new(),
+            guards: BTreeMap::new(),
             interfaces: [0; limits::MAX_INTERFACES],
         }
     }
@@ -111,16 +111,16 @@ impl Maps for Memory {
         Ok(())
     }
 
-    fn set_lease(&mut self, vip: IpAddr, lease: Option<u32>) -> io::Result<()> {
-        match lease {
-            Some(lease) => self.leases.insert(vip, lease),
-            None => self.leases.remove(&vip),
+    fn set_guard(&mut self, vip: IpAddr, guard: Option<VipGuard>) -> io::Result<()> {
+        match guard {
+            Some(guard) => self.guards.insert(vip, guard),
+            None => self.guards.remove(&vip),
         };
         Ok(())
     }
 
-    fn leases(&self) -> io::Result<BTreeMap<IpAddr, u32>> {
-        Ok(self.leases.clone())
+    fn guards(&self) -> io::Result<BTreeMap<IpAddr, VipGuard>> {
+        Ok(self.guards.clone())
     }
 
     fn set_interface(&mut self, place: u32, index: u32) -> io::Result<()> {

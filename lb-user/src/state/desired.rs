@@ -16,7 +16,7 @@ use super::history::old_ring;
 use super::places::{FreeIds, slot_seed};
 use super::rings::{RingCache, Rings, buckets, rings};
 use super::{Directory, Holds, Moment, View, family, octets, read_value, words_of};
-use crate::config::{Affinity, Config, Limits, Real, Service, Tracking};
+use crate::config::{Affinity, Config, Limits, Real, Service, Tracking, VirtualRouter};
 use crate::dataplane::{AccessLists, Maps, WordMap};
 use crate::vrrp::announce::virtual_mac;
 
@@ -305,6 +305,7 @@ fn settings(wish: &Wish<'_, impl Maps>, keyed: &[Keyed]) -> Result<Settings, Des
         idle_ticks: config.services.iter().map(|service| idle_ticks(service.idle_timeout)).max().unwrap_or(1),
         probes: u64::from(!config.probe_marks().is_empty()),
         jiffy: view.jiffy.as_nanos() as u64,
+        closed: u64::from(config.vrrp.iter().any(VirtualRouter::is_closed)),
         own_macs,
         interfaces,
         peer_macs,

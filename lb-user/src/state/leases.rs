@@ -1,8 +1,9 @@
-//! Which lease the vips of a virtual router are answered under.
+//! Which lease the vips of a virtual router are answered under, and which of them lead to services only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use lb_common::abi::VipGuard;
 use lb_common::abi::limits::{LEASES, MAX_VIPS};
 
 use crate::config::VirtualRouter;
@@ -23,25 +24,28 @@ pub enum LeaseError {
 ///
 /// # Errors
 /// See [`LeaseError`].
-pub fn assign_leases(routers: &[VirtualRouter], current: &BTreeMap<IpAddr, u32>) -> Result<Vec<u32>, LeaseError> {
+pub fn assign_leases(routers: &[VirtualRouter], current: &BTreeMap<IpAddr, VipGuard>) -> Result<Vec<u32>, LeaseError> {
     let mut used: BTreeSet<u32> = BTreeSet::new();
     let mut known = |router: &VirtualRouter| {
-        let lease = vips(router).find_map(|vip| current.get(&vip)).copied();
+        let lease = vips(router).find_map(|vip| current.get(&vip)).map(|guard| guard.lease());
         lease.filter(|lease| *lease < LEASES && used.insert(*lease))
     };
     let known: Vec<Option<u32>> = routers.iter().map(&mut known).collect();
-    let taken: BTreeSet<u32> = current.values().copied().collect();
+    let taken: BTreeSet<u32> = current.values().map(|guard| guard.lease()).collect();
     let mut free = (0..LEASES).filter(|lease| !taken.contains(lease));
     known.into_iter().map(|lease| lease.or_else(|| free.next()).ok_or(LeaseError::Routers)).collect()
 }
 
-/// The lease of each vip, for routers and leases in the same order.
+/// What is special about each vip, for routers and leases in the same order.
 ///
 /// # Errors
 /// See [`LeaseError`].
-pub fn leases_of(routers: &[VirtualRouter], leases: &[u32]) -> Result<BTreeMap<IpAddr, u32>, LeaseError> {
-    let pairs = routers.iter().zip(leases).flat_map(|(router, lease)| vips(router).map(move |vip| (vip, *lease)));
-    let all: BTreeMap<IpAddr, u32> = pairs.collect();
+pub fn guards(routers: &[VirtualRouter], leases: &[u32]) -> Result<BTreeMap<IpAddr, VipGuard>, LeaseError> {
+    let guards = routers.iter().zip(leases).flat_map(|(router, lease)| {
+        let guard = VipGuard::new(*lease, router.is_closed());
+        vips(router).map(move |vip| (vip, guard))
+    });
+    let all: BTreeMap<IpAddr, VipGuard> = guards.collect();
     if all.len() > MAX_VIPS as usize { Err(LeaseError::Vips(all.len())) } else { Ok(all) }
 }
 
@@ -63,17 +67,24 @@ mod tests {
 
     #[test]
     fn a_router_keeps_its_lease_and_a_new_one_gets_one_that_nobody_has() {
-        let current = [(address("10.0.0.1"), 0), (address("10.0.0.2"), 1), (address("10.0.0.9"), 2)].into();
-        let routers = [router("new", "10.0.0.7/32"), router("b", "10.0.0.2/32"), router("a", "10.0.0.1/32")];
+        let open = |lease| VipGuard::new(lease, false);
+        let current =
+            [(address("10.0.0.1"), open(0)), (address("10.0.0.2"), open(1)), (address("10.0.0.9"), open(2))].into();
+        let mut routers = [router("new", "10.0.0.7/32"), router("b", "10.0.0.2/32"), router("a", "10.0.0.1/32")];
         let leases = assign_leases(&routers, &current).unwrap();
         assert_eq!(leases, [3, 1, 0]);
-        let expected = [(address("10.0.0.1"), 0), (address("10.0.0.2"), 1), (address("10.0.0.7"), 3)].into();
-        assert_eq!(leases_of(&routers, &leases), Ok(expected));
+        routers[1].accept = false;
+        let closed = VipGuard::new(1, true);
+        let expected =
+            [(address("10.0.0.1"), open(0)), (address("10.0.0.2"), closed), (address("10.0.0.7"), open(3))].into();
+        assert_eq!(guards(&routers, &leases), Ok(expected));
+        assert_eq!(assign_leases(&routers[1..2], &[(address("10.0.0.2"), closed)].into()), Ok(vec![1]));
     }
 
     #[test]
     fn two_routers_that_shared_a_lease_do_so_no_longer() {
-        let current = [(address("10.0.0.1"), 4), (address("10.0.0.2"), 4)].into();
+        let four = VipGuard::new(4, false);
+        let current = [(address("10.0.0.1"), four), (address("10.0.0.2"), four)].into();
         let routers = [router("a", "10.0.0.1/32"), router("b", "10.0.0.2/32")];
         assert_eq!(assign_leases(&routers, &current), Ok(vec![4, 0]));
     }

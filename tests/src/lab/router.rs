@@ -31,6 +31,8 @@ pub struct Router {
     pub password: Option<String>,
     /// The addresses, each with the length of its network.
     pub vips: Vec<String>,
+    /// Whether the master itself can be reached by the vips; only ours is asked.
+    pub accept: bool,
     /// Adverts from the first to the second and not to the group.
     pub unicast: Option<(IpAddr, IpAddr)>,
     /// Interfaces without which it is in fault.
@@ -80,6 +82,7 @@ impl Router {
             hasty: false,
             password: Some("1111".into()),
             vips: vec![format!("{VIP}/24")],
+            accept: true,
             unicast: None,
             links: Vec::new(),
             script: None,
@@ -124,6 +127,9 @@ impl Router {
         }
         if let Some((own, peer)) = self.unicast {
             add(format!("source = \"{own}\"\nunicast_peers = [\"{peer}\"]"));
+        }
+        if !self.accept {
+            add("accept = false".into());
         }
         if self.hasty {
             add("preempt_pace = \"skew\"".into());

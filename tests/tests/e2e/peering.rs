@@ -143,6 +143,21 @@ fn connections_off_the_ring_live_on_when_the_vip_moves_to_a_director_that_never_
 }
 
 #[test]
+fn what_a_director_saw_just_before_it_stops_is_told() -> Result<()> {
+    let mut play = Play::new(KEY)?;
+    play.open_off_the_ring()?;
+    // Only now do packets of theirs come by that say where they are.
+    ensure!(play.broken() == 0);
+    let told = play.wait_for_foreign(&play.a, 100)?;
+    play.a.process.stop(Signal::SIGTERM)?;
+    play.wait_for_foreign(&play.b, told)?;
+    play.move_vips(DIRECTOR_B)?;
+    let broken = play.broken();
+    ensure!(broken == 0, "{broken} of {CONNECTIONS} connections broke");
+    Ok(())
+}
+
+#[test]
 fn a_director_that_starts_late_is_told_everything() -> Result<()> {
     let mut play = Play::new(KEY)?;
     play.b.process.stop(Signal::SIGTERM)?;

@@ -55,6 +55,53 @@ fn nobody_is_told_of_a_vip_whose_lease_has_run_out() {
     assert_eq!(run(&mut echo, &mut world), Reason::NotBalanced, "a ping");
 }
 
+#[test]
+fn a_closed_vip_leads_to_services_only() {
+    // A neighbour that asks whether the vip is still here asks the vip itself.
+    let discovery = |kind: u8| {
+        let mut frame = solicitation();
+        frame[38..54].copy_from_slice(&VIP_6);
+        frame[54] = kind;
+        frame
+    };
+    let changed = |packet: fn() -> Vec<u8>, at: usize| {
+        let mut frame = packet();
+        frame[at] ^= 1;
+        frame
+    };
+    let mut ping = segment();
+    ping[23] = 1;
+    let mut tagged = changed(segment, 37);
+    tagged.splice(12..12, [0x81, 0, 0, 7]);
+    let [_, later] = fragments();
+    let stay = Reason::NotAccepted;
+    let rows = [
+        ("a service", segment(), Reason::Forwarded, Reason::Forwarded),
+        ("a service over IPv6", segment_v6(), Reason::Forwarded, Reason::Forwarded),
+        ("another port", changed(segment, 37), stay, Reason::NoService),
+        ("another port over IPv6", changed(segment_v6, 73), stay, Reason::NoService),
+        ("another port behind a tag", tagged, stay, Reason::NoService),
+        ("a ping", ping, stay, Reason::NotBalanced),
+        ("a ping over IPv6", discovery(128), stay, Reason::NotBalanced),
+        ("a later fragment", later, stay, Reason::Fragment),
+        ("another address", changed(segment, 33), Reason::NoService, Reason::NoService),
+        ("ARP", arp_request(), Reason::NotBalanced, Reason::NotBalanced),
+        ("a solicitation", discovery(135), Reason::NotBalanced, Reason::NotBalanced),
+        ("an advertisement", discovery(136), Reason::NotBalanced, Reason::NotBalanced),
+    ];
+    for (what, frame, closed, open) in rows {
+        for (is_closed, reason) in [(true, closed), (false, open)] {
+            let mut world = world();
+            world.closed = is_closed;
+            assert_eq!(run(&mut frame.clone(), &mut world), reason, "{what}, closed: {is_closed}");
+            assert_eq!(world.reasons, [reason], "{what}");
+        }
+        let mut world = world();
+        (world.closed, world.settings.closed) = (true, 0);
+        assert_eq!(run(&mut frame.clone(), &mut world), open, "{what}, and no vip is closed");
+    }
+}
+
 /// A frame with these tags, (type, control information).
 fn tagged(tags: &[(u16, u16)]) -> Vec<u8> {
     let mut frame = segment();

@@ -1,10 +1,11 @@
 //! Two of ours: what keepalived cannot do.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tests::failover::{Cast, Clients, Stage};
-use tests::lab::{Brand, Router, Side, Weighed, eventually};
+use tests::lab::{Brand, DIRECTOR, Router, Side, VIP, VIP_6, Weighed, eventually, fetch, in_v6};
 
 use super::{AFTER, lost_a_down_interval, lost_nothing, there_and_back};
 
@@ -189,6 +190,30 @@ fn what_a_stopped_daemon_added_is_gone() -> Result<()> {
     ensure!(stage.member(Side::A).holds(&vip)?);
     stage.member_mut(Side::A).stop()?;
     ensure!(!stage.member(Side::A).holds(&vip)?, "{vip} is still there");
+    Ok(())
+}
+
+#[test]
+fn a_vip_that_is_not_accepted_leads_to_services_only() -> Result<()> {
+    let closed = |router: Router| Router { accept: false, ..router };
+    let routers = Side::ALL.map(|side| vec![closed(v3(side)), Router { vrid: 61, ..closed(Router::v6(side, SHORT)) }]);
+    let stage = Stage::up(Cast { routers, ..Cast::new(BOTH, v3) }.with_web())?;
+    let client = &stage.pair.lab.client;
+    let answers = |address: IpAddr| {
+        let mut ping = client.command("ping");
+        anyhow::Ok(ping.args(["-c", "1", "-W", "1", &address.to_string()]).output()?.status.success())
+    };
+    eventually(AFTER, "A has both vips", || {
+        let holds = |vip| stage.member(Side::A).holds(vip);
+        Ok((holds(&stage.cast.routers[0][0].vips[0])? && holds(&stage.cast.routers[0][1].vips[1])?).then_some(()))
+    })?;
+    for (own, vip) in [(IpAddr::from(DIRECTOR), IpAddr::from(VIP)), (in_v6(DIRECTOR).into(), VIP_6.into())] {
+        client.enter(|| fetch(vip, 80, "/"))?;
+        ensure!(answers(own)?, "{own} does not answer");
+        ensure!(!answers(vip)?, "{vip} answers");
+    }
+    let director = stage.member(Side::A).director().context("A is not ours")?;
+    ensure!(director.reason("not-accepted")? >= 2, "{}", director.stats()?);
     Ok(())
 }
 
