@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use lb_common::abi::Mac;
 
 use super::Account;
-use crate::vrrp::announce::Family;
+use crate::vrrp::announce::{Family, virtual_mac};
 use crate::vrrp::machine::{Announcements, ChecksumForm, Preemption};
 use crate::vrrp::packet::{Dialect, OWNER};
 
@@ -94,6 +95,11 @@ impl VirtualRouter {
             notify: None,
             notify_user: None,
         })
+    }
+
+    /// The MAC of its vips, if that is not the interface's own.
+    pub fn mac(&self) -> Option<Mac> {
+        self.virtual_mac.then(|| virtual_mac(self.family, self.vrid))
     }
 
     /// Whether the vips lead to services only. Whoever owns them accepts what comes for them (RFC 9568, section 6.1:

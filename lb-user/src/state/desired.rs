@@ -18,7 +18,6 @@ use super::rings::{RingCache, Rings, buckets, rings};
 use super::{Directory, Holds, Moment, View, family, octets, read_value, words_of};
 use crate::config::{Affinity, Config, Limits, Real, Service, Tracking, VirtualRouter};
 use crate::dataplane::{AccessLists, Maps, WordMap};
-use crate::vrrp::announce::virtual_mac;
 
 /// Why a config that is right in itself cannot be had in these maps.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -286,7 +285,8 @@ fn settings(wish: &Wish<'_, impl Maps>, keyed: &[Keyed]) -> Result<Settings, Des
         interfaces[place] = interface.index.into();
     }
     // Behind them, the MACs of virtual routers. No frame is sent out by these places, so they have no interface.
-    for (place, mac) in (view.interfaces.len()..limits::MAX_INTERFACES).zip(virtual_macs(config)) {
+    let virtual_macs: BTreeSet<Mac> = config.vrrp.iter().filter_map(VirtualRouter::mac).collect();
+    for (place, mac) in (view.interfaces.len()..limits::MAX_INTERFACES).zip(virtual_macs) {
         own_macs[place] = mac.to_word();
     }
     let mut peer_macs = [0; limits::MAX_PEERS];
@@ -310,12 +310,6 @@ fn settings(wish: &Wish<'_, impl Maps>, keyed: &[Keyed]) -> Result<Settings, Des
         interfaces,
         peer_macs,
     })
-}
-
-/// Each once.
-fn virtual_macs(config: &Config) -> BTreeSet<Mac> {
-    let routers = config.vrrp.iter().filter(|router| router.virtual_mac);
-    routers.map(|router| virtual_mac(router.family, router.vrid)).collect()
 }
 
 /// A power of two, as the number of pins is.

@@ -146,6 +146,7 @@ fn connections_off_the_ring_live_on_when_the_vip_moves_to_a_director_that_never_
 fn what_a_director_saw_just_before_it_stops_is_told() -> Result<()> {
     let mut play = Play::new(KEY)?;
     play.open_off_the_ring()?;
+    play.a.process.wait_for("connected to director", SOON)?;
     // Only now do packets of theirs come by that say where they are.
     ensure!(play.broken() == 0);
     let told = play.wait_for_foreign(&play.a, 100)?;

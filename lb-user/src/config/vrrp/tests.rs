@@ -337,6 +337,15 @@ fn two_virtual_routers_must_differ() {
 }
 
 #[test]
+fn there_is_room_for_so_many_virtual_macs() {
+    let router = |n| second(&format!("M_{n}"), 66 + n, &format!("10.0.{n}.1")) + "virtual_mac = true\n";
+    let more = |count: u8| with(&(1..=count).map(router).collect::<String>());
+    good(&more(7));
+    let error = parse(&more(8)).expect_err("eight, and the interface's own").to_string();
+    assert!(error.contains("x.toml:12: 8 virtual MACs and those of the interfaces are 9; 8 are possible"), "{error}");
+}
+
+#[test]
 fn a_sync_group_holds_virtual_routers_together() {
     let two = with(&second("VI_2", 67, "fd00::100"));
     let group = |keys: &str| format!("{two}[[sync_group]]\nname = \"G1\"\n{keys}\n");

@@ -1,9 +1,10 @@
 //! All virtual routers of a file: what they must not have in common, and what the services say of them.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::ops::Range;
 
-use lb_common::abi::limits;
+use lb_common::abi::{Mac, limits};
 use toml::Spanned;
 
 use super::super::problem::Report;
@@ -35,7 +36,7 @@ pub fn parse(
         consider(report, raw, &router, director, services);
         routers.push((raw.span(), router));
     }
-    within_limits(report, file, &routers);
+    within_limits(report, file, director, &routers);
     unmoved(report, &routers, services);
     unused_scripts(report, file, &routers);
     let routers: Vec<VirtualRouter> = routers.into_iter().map(|(_, router)| router).collect();
@@ -108,7 +109,12 @@ fn consider(
     }
 }
 
-fn within_limits(report: &mut Report<'_>, file: &raw::File, routers: &[(Range<usize>, VirtualRouter)]) {
+fn within_limits(
+    report: &mut Report<'_>,
+    file: &raw::File,
+    director: &Director,
+    routers: &[(Range<usize>, VirtualRouter)],
+) {
     let Some(first) = file.vrrp.first() else { return };
     let vips: usize = routers.iter().map(|(_, router)| router.vips.len() + router.more_vips.len()).sum();
     // One lease for each, and one that is nobody's.
@@ -117,6 +123,17 @@ fn within_limits(report: &mut Report<'_>, file: &raw::File, routers: &[(Range<us
         if count > most as usize {
             report.error(first.span(), format!("the file has {count} {what}; {most} are possible"));
         }
+    }
+    // Packets are for us if they are for one of so many MACs.
+    let macs: BTreeSet<Mac> = routers.iter().filter_map(|(_, router)| router.mac()).collect();
+    let (all, most) = (director.interfaces.len() + macs.len(), limits::MAX_INTERFACES);
+    if all > most {
+        let message = format!(
+            "{} virtual MACs and those of the interfaces are {all}; {most} are possible. Virtual routers with the same \
+             virtual_router_id on different interfaces share one; or leave `virtual_mac` out",
+            macs.len()
+        );
+        report.error(first.span(), message);
     }
 }
 
