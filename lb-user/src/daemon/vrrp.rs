@@ -120,7 +120,9 @@ impl Vrrp {
 
     /// Hands all vips over, and returns when nothing comes here any more that others could not answer.
     pub async fn hand_over(&mut self, config: &Config) {
-        let Some(running) = &self.running else { return };
+        let Some(running) = &mut self.running else { return };
+        // Whoever leaves does not begin.
+        running.is_to_begin = false;
         running.tell(Command::Leave);
         let deadline = Instant::now() + HAND_OVER;
         loop {
@@ -218,7 +220,7 @@ fn log(event: &VrrpEvent) {
                 "vrrp {router}: {address} was on the interface already and not put there by xdirector, so it stays there; \
                  remove it from this machine's own configuration"
             ),
-            Fate::Restored => warn!("vrrp {router}: somebody took {address} away; it is there again"),
+            Fate::Restored => warn!("vrrp {router}: {address} was not on its interface; it is there now"),
             Fate::Refused(error) => error!("vrrp {router}: the kernel refuses {address}: {error}"),
         },
         VrrpEvent::Cleared(address) => info!("took away {address}, which a former daemon left"),

@@ -53,12 +53,9 @@ impl Leases {
 }
 
 impl LeaseHandle {
-    /// Goes on as another lease does, which ends.
-    pub fn succeed(&self, former: &Self) {
-        if self.index != former.index {
-            self.renew(former.until());
-            former.end();
-        }
+    /// Whether it is the same lease.
+    pub fn is(&self, other: &Self) -> bool {
+        self.index == other.index
     }
 
     /// Has it run until this time, in nanoseconds of `CLOCK_MONOTONIC`.
@@ -98,12 +95,9 @@ mod tests {
         assert_eq!(first.until(), 0);
         first.renew(7);
         assert_eq!((first.until(), last.until(), leases.handle(0).unwrap().until()), (7, 0, 7));
-        last.succeed(&first);
-        assert_eq!((first.until(), last.until()), (0, 7));
-        last.succeed(&leases.handle(limits::LEASES - 1).unwrap());
-        assert_eq!(last.until(), 7);
-        last.end();
-        assert_eq!(last.until(), 0);
+        first.end();
+        assert_eq!(first.until(), 0);
+        assert!(first.is(&leases.handle(0).unwrap()) && !first.is(&last));
         assert!(leases.handle(limits::LEASES).is_none());
     }
 }

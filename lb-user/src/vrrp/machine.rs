@@ -263,6 +263,10 @@ impl Machine {
     /// The effective priority is another one now. A master says so at once.
     pub fn handle_priority(&mut self, priority: NonZeroU8, now: Instant) {
         self.catch_up(now);
+        self.take_priority(priority, now);
+    }
+
+    fn take_priority(&mut self, priority: NonZeroU8, now: Instant) {
         let former = std::mem::replace(&mut self.priority, priority);
         if former == priority {
             return;
@@ -314,12 +318,13 @@ impl Machine {
         }
     }
 
-    /// It is configured anew, as the same virtual router of the same family: another one needs another machine. State and timers stay; the priority is the configured one until the next
-    /// [`Machine::handle_priority`].
+    /// It is configured anew, as the same virtual router of the same family: another one needs another machine. State and
+    /// timers stay; the priority is the configured one until the next [`Machine::handle_priority`].
     pub fn handle_settings(&mut self, settings: Settings, now: Instant) {
         self.catch_up(now);
         let former = std::mem::replace(&mut self.settings, settings);
-        self.handle_priority(self.settings.priority, now);
+        // By another interval than the last advert was sent, nobody has overslept.
+        self.take_priority(self.settings.priority, now);
         if let Phase::Master(master) = self.phase
             && former != self.settings
         {

@@ -84,7 +84,7 @@ fn an_address_that_somebody_takes_away_is_put_back() -> Result<()> {
     let vip = VIP.to_string();
     wait_until(&pair, Side::A, &vip, true)?;
     pair.machine(Side::A).ip(&format!("address del {vip}/24 dev {INTERFACE}"))?;
-    wait_for(&director, "it is there again", 1)?;
+    wait_for(&director, "it is there now", 1)?;
     wait_until(&pair, Side::A, &vip, true)?;
     ensure!(director.process.log().matches("vrrp VI_1 is ").count() == 2, "{}", director.process.log());
     Ok(())
@@ -99,6 +99,13 @@ fn an_address_that_was_there_before_is_left_alone() -> Result<()> {
     wait_for(&director, "was on the interface already", 1)?;
     director.process.stop(Signal::SIGTERM)?;
     ensure!(is_there(&pair, Side::A, &vip)?, "{vip} is gone");
+    // Until whoever added it does as the log says.
+    director.start_again(&pair.lab)?;
+    wait_for(&director, "was on the interface already", 1)?;
+    pair.machine(Side::A).ip(&format!("address del {vip}/24 dev {INTERFACE}"))?;
+    wait_for(&director, "it is there now", 1)?;
+    director.process.stop(Signal::SIGTERM)?;
+    ensure!(!is_there(&pair, Side::A, &vip)?, "{vip} is still there");
     Ok(())
 }
 
@@ -137,6 +144,12 @@ fn a_virtual_mac_moves_with_the_vip() -> Result<()> {
         Ok(())
     };
     is_served(Side::A.port())?;
+    let links = output(pair.machine(Side::A).command("ip").args(["-o", "link"]))?;
+    let interface = links.split_whitespace().find(|word| word.starts_with("xdv4.")).context("no macvlan")?;
+    let interface = interface.split('@').next().unwrap_or(interface);
+    pair.machine(Side::A).ip(&format!("link del {interface}"))?;
+    eventually(SOON, "the interface is made anew", || Ok(is_served(Side::A.port()).ok()))
+        .with_context(|| a.process.log())?;
     a.process.stop(Signal::SIGTERM)?;
     wait_until(&pair, Side::B, &VIP.to_string(), true)?;
     is_served(Side::B.port())?;
@@ -183,6 +196,27 @@ fn a_sync_group_moves_as_one_and_outlives_reloads() -> Result<()> {
     a.process.stop(Signal::SIGTERM)?;
     wait_for(&b, "sync group G1 is master", 1)?;
     ensure!(is_there(&pair, Side::B, OTHER_VIP)? && is_there(&pair, Side::B, &VIP.to_string())?);
+    Ok(())
+}
+
+#[test]
+fn a_sync_group_takes_in_new_members_without_letting_go() -> Result<()> {
+    let pair = Pair::up(1)?;
+    let group = |members: &str| format!("[[sync_group]]\nname = \"G1\"\nmembers = [{members}]\n");
+    let third = Router { name: "VI_3".into(), vrid: 68, vips: vec!["10.66.0.151/32".into()], ..v3(Side::A) }.ours();
+    let two = v3(Side::A).ours() + &second(Side::A);
+    let mut a = start(&pair, Side::A, &(two.clone() + &group("\"VI_1\", \"VI_2\"")))?;
+    wait_for(&a, "sync group G1 is master", 1)?;
+    let three = |routers: &str| file(&(routers.to_owned() + &third + &group("\"VI_1\", \"VI_2\", \"VI_3\"")));
+    a.reload(&pair.lab, &three(&two))?;
+    wait_for(&a, "vrrp VI_3 is master", 1)?;
+    ensure!(a.process.log().matches("vrrp VI_1 is ").count() == 2, "{}", a.process.log());
+    // Under another number it is another virtual router, which takes the place of the one that goes.
+    a.reload(&pair.lab, &three(&two.replace("virtual_router_id = 66", "virtual_router_id = 77")))?;
+    wait_for(&a, "vrrp VI_1 is master", 2)?;
+    for vip in [&VIP.to_string(), OTHER_VIP, "10.66.0.151"] {
+        wait_until(&pair, Side::A, vip, true).with_context(|| a.process.log())?;
+    }
     Ok(())
 }
 

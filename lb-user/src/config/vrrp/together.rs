@@ -101,10 +101,8 @@ fn consider(
         let text = vip.get_ref().split('/').next().unwrap_or_default();
         let Ok(address) = text.parse::<IpAddr>() else { continue };
         if !is_link_local(address) && !services.iter().any(|(_, service)| service.vip == address) {
-            report.warning(
-                vip.span(),
-                format!("no service has the vip {address}; what comes for it stays on this machine"),
-            );
+            let fate = if router.is_closed() { "is dropped (`accept = false`)" } else { "stays on this machine" };
+            report.warning(vip.span(), format!("no service has the vip {address}; what comes for it {fate}"));
         }
     }
 }

@@ -64,6 +64,17 @@ impl Companions {
         missing.filter_map(|companion| companion.take(requests).err().map(|fate| (companion.net, fate))).collect()
     }
 
+    /// Adds what was added once more: with an address the kernel takes away routes that have it for their source.
+    pub fn restore(&mut self, requests: &mut Requests) -> Vec<(IpNet, Fate)> {
+        let added = self.list.iter_mut().filter(|companion| companion.is_added);
+        let fate = |companion: &mut Companion| match companion.take(requests) {
+            // It is still there.
+            Ok(()) | Err(Fate::Foreign) => None,
+            Err(fate) => Some((companion.net, fate)),
+        };
+        added.filter_map(fate).collect()
+    }
+
     /// Takes away what was added, the last first.
     pub fn release(&mut self, requests: &mut Requests) -> Vec<(IpNet, Fate)> {
         let added = self.list.iter_mut().rev().filter(|companion| companion.is_added);

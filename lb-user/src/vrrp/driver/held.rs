@@ -65,15 +65,14 @@ impl Held {
 
     /// Takes it away, if it is ours.
     pub fn release(&mut self, requests: &mut Requests) -> Result<(), Fate> {
-        if self.place != Place::Ours {
-            self.place = Place::Absent;
-            return Ok(());
+        if self.place == Place::Ours
+            && let Err(error) = requests.execute(&mut self.remove)
+            && !is_gone(&error)
+        {
+            return Err(Fate::Refused(error));
         }
         self.place = Place::Absent;
-        match requests.execute(&mut self.remove) {
-            Err(error) if !is_gone(&error) => Err(Fate::Refused(error)),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Whether it is not there, as far as we know.
@@ -81,9 +80,14 @@ impl Held {
         self.place == Place::Absent
     }
 
-    /// Whether somebody has taken away what we added.
-    pub fn is_missing(&self, addresses: &[Address]) -> bool {
-        self.place == Place::Ours && !addresses.iter().any(|address| self.is_at(address))
+    /// Whether it is there, and we added it.
+    pub fn is_ours(&self) -> bool {
+        self.place == Place::Ours
+    }
+
+    /// Whether it is on its interface, whoever has added it.
+    pub fn is_among(&self, addresses: &[Address]) -> bool {
+        addresses.iter().any(|address| self.is_at(address))
     }
 
     fn is_at(&self, address: &Address) -> bool {

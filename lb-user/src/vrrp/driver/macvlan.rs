@@ -20,8 +20,8 @@ const PREFIX: &str = "xdv";
 pub struct Macvlan {
     /// Its index.
     pub index: u32,
-    /// The interface that it is on, if its `arp_ignore` was changed for us.
-    quietened: Option<String>,
+    /// The name of the interface that it is on.
+    pub parent: String,
 }
 
 impl Macvlan {
@@ -41,7 +41,7 @@ impl Macvlan {
         };
         prepare(&name, family)?;
         requests.execute(&mut Prepared::up(link.index))?;
-        Ok(Self { index: link.index, quietened: quieten(&parent.name)? })
+        Ok(Self { index: link.index, parent: parent.name.clone() })
     }
 
     /// Takes it away, and its vips with it.
@@ -49,9 +49,6 @@ impl Macvlan {
     /// # Errors
     /// The kernel's.
     pub fn remove(self, requests: &mut Requests) -> io::Result<()> {
-        if let Some(parent) = &self.quietened {
-            set("ipv4", parent, "arp_ignore", "0")?;
-        }
         requests.execute(&mut Prepared::remove_link(self.index))
     }
 }
@@ -84,13 +81,24 @@ fn prepare(name: &str, family: Family) -> io::Result<()> {
     }
 }
 
-/// Keeps an interface from answering ARP for the vips of another one with its own MAC. Says its name if that was needed.
-fn quieten(parent: &str) -> io::Result<Option<String>> {
-    if fs::read_to_string(path("ipv4", parent, "arp_ignore"))?.trim() != "0" {
-        return Ok(None);
+/// Keeps an interface from answering ARP for the vips of another one with its own MAC. Says whether that was needed.
+///
+/// # Errors
+/// The kernel's.
+pub fn quieten(parent: &str) -> io::Result<bool> {
+    let is_needed = fs::read_to_string(path("ipv4", parent, "arp_ignore"))?.trim() == "0";
+    if is_needed {
+        set("ipv4", parent, "arp_ignore", "1")?;
     }
-    set("ipv4", parent, "arp_ignore", "1")?;
-    Ok(Some(parent.to_owned()))
+    Ok(is_needed)
+}
+
+/// The opposite, once no virtual MAC is on it any more.
+///
+/// # Errors
+/// The kernel's.
+pub fn unquieten(parent: &str) -> io::Result<()> {
+    set("ipv4", parent, "arp_ignore", "0")
 }
 
 fn path(family: &str, interface: &str, key: &str) -> String {

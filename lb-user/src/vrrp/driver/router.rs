@@ -272,13 +272,18 @@ impl Router {
         fates
     }
 
-    /// Puts those back that somebody has taken away.
+    /// Puts those back that somebody has taken away, or that could not be put there before; and takes away what could not be
+    /// taken away before.
     pub fn restore(&mut self, addresses: &[super::rtnl::Address], requests: &mut Requests) -> Vec<(IpNet, Fate)> {
         if !self.holds {
-            return Vec::new();
+            return each(self.vips.iter_mut().filter(|held| held.is_ours()), |held| held.release(requests));
         }
-        let missing = self.vips.iter_mut().filter(|held| held.is_missing(addresses));
-        each(missing, |held| held.take(requests).and(Err(Fate::Restored)))
+        let missing = self.vips.iter_mut().filter(|held| !held.is_among(addresses));
+        let mut fates = each(missing, |held| held.take(requests).and(Err(Fate::Restored)));
+        if !fates.is_empty() {
+            fates.extend(self.companions.restore(requests));
+        }
+        fates
     }
 
     /// Whether it holds this address.

@@ -6,7 +6,9 @@
 mod attach;
 mod outputs;
 mod plan;
+mod retry;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -29,6 +31,7 @@ use super::rtnl::{Requests, Watch};
 use super::wire::{Cast, Heard};
 use super::{Command, Message, Plan, VrrpEvent, realtime};
 use plan::Groups;
+use retry::Retry;
 
 /// Datagrams taken from one socket in a turn: a flood must not keep our own adverts from being sent.
 const BATCH: usize = 256;
@@ -49,6 +52,10 @@ pub struct Worker {
     ports: Vec<Rc<Port>>,
     routers: Vec<Router>,
     groups: Groups,
+    /// When what the kernel refused is tried again.
+    retry: Retry,
+    /// Interfaces that were kept from answering ARP for the vips of virtual MACs on them.
+    quietened: BTreeSet<String>,
     /// Whether routers that come are to begin.
     has_begun: bool,
     /// How many were masters when all were asked to leave, until that is done.
@@ -81,6 +88,8 @@ impl Worker {
             ports: Vec::new(),
             routers: Vec::new(),
             groups: Groups::default(),
+            retry: Retry::default(),
+            quietened: BTreeSet::new(),
             has_begun: false,
             leaving: None,
             buffer: vec![0; BUFFER],
@@ -106,7 +115,7 @@ impl Worker {
     }
 
     fn wait(&mut self) {
-        let due = self.routers.iter().filter_map(|router| router.machine.deadline()).min();
+        let due = self.routers.iter().filter_map(|router| router.machine.deadline()).chain(self.retry.due()).min();
         let now = self.clock.now().instant;
         let timeout = due.map(|due| TimeSpec::from(due.saturating_duration_since(now)));
         let mut all = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
@@ -253,6 +262,9 @@ impl Worker {
 
     /// Does what is due.
     fn work(&mut self) {
+        if self.retry.begin(self.clock.now().instant) {
+            self.look_around();
+        }
         for index in 0..self.routers.len() {
             let now = self.clock.now().instant;
             let Some(router) = self.routers.get_mut(index) else { break };

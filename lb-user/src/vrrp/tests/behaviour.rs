@@ -472,6 +472,18 @@ fn other_settings_change_no_state_and_a_master_tells_of_them() {
 }
 
 #[test]
+fn a_shorter_interval_is_no_reason_to_think_that_one_has_overslept() {
+    let (mut machine, since) = master(settings());
+    let dialect = Dialect::V3 { interval: Centiseconds::new(10).unwrap(), coverage: Coverage::WithPseudoHeader };
+    machine.handle_settings(Settings { dialect, ..settings() }, since + Duration::from_millis(900));
+    let own = Output::SendAdvert { priority: 100 };
+    let expected = [Output::TakeAddresses, own, Output::Announce { frames: 1 }];
+    assert_eq!((machine.state(), outputs(&mut machine)), (State::Master, expected.to_vec()));
+    machine.handle_timeout(since + Duration::from_millis(1000));
+    assert_eq!(machine.state(), State::Master);
+}
+
+#[test]
 fn all_that_happens_is_counted() {
     let (mut machine, since) = master(settings());
     hear(&mut machine, 0, LOW, since + SECOND);

@@ -9,12 +9,12 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 
 use super::super::super::announce::{Family, virtual_mac};
 use super::super::super::priority::Effective;
-use super::super::macvlan::{Macvlan, is_ours};
+use super::super::macvlan::{Macvlan, is_ours, quieten, unquieten};
 use super::super::port::Port;
 use super::super::router::{Attachment, Router};
 use super::super::rtnl::{Address, Link, Prepared};
 use super::super::wire::{Cast, Speaker};
-use super::super::{Obstacle, VrrpEvent};
+use super::super::{Fate, Obstacle, VrrpEvent};
 use super::{Worker, is_at};
 use crate::config::VirtualRouter;
 
@@ -30,14 +30,17 @@ impl Worker {
     pub(super) fn look_around(&mut self) {
         let surroundings = match self.requests.links().and_then(|links| Ok((links, self.requests.addresses()?))) {
             Ok((links, addresses)) => Surroundings { links, addresses },
-            Err(error) => return self.trouble("reading interfaces and addresses", error),
+            Err(error) => {
+                self.retry.note_failure(self.clock.now().instant);
+                return self.trouble("reading interfaces and addresses", error);
+            }
         };
         for index in 0..self.routers.len() {
             self.place(index, &surroundings);
             self.judge(index);
             self.restore(index, &surroundings);
         }
-        self.drop_unused_ports();
+        self.drop_unused();
         self.refresh_filters();
     }
 
@@ -62,13 +65,16 @@ impl Worker {
         router.link = link;
         let (attachment, obstacle) = match found {
             Err(obstacle) => (None, Some(obstacle)),
-            Ok((link, source)) if is_attached(router, &link, source) => {
+            Ok((link, source)) if is_attached(router, &link, source, surroundings) => {
                 let obstacle = (!link.up).then_some(Obstacle::Down);
                 return self.note_place(index, obstacle);
             }
             Ok((link, source)) => match self.attachment(index, &link, source) {
                 Ok(attachment) => (Some(attachment), (!link.up).then_some(Obstacle::Down)),
-                Err(error) => (None, Some(Obstacle::Sockets(error.raw_os_error().unwrap_or(0)))),
+                Err(error) => {
+                    self.retry.note_failure(self.clock.now().instant);
+                    (None, Some(Obstacle::Sockets(error.raw_os_error().unwrap_or(0))))
+                }
             },
         };
         let now = self.now().instant;
@@ -111,7 +117,7 @@ impl Worker {
         let mut restored = false;
         self.with_vips(index, |router, requests| {
             let fates = router.restore(&surroundings.addresses, requests);
-            restored = !fates.is_empty();
+            restored = fates.iter().any(|(_, fate)| matches!(fate, Fate::Restored));
             fates
         });
         if restored
@@ -132,6 +138,9 @@ impl Worker {
         if spec.virtual_mac {
             at.mac = virtual_mac(spec.family, spec.vrid);
             let macvlan = Macvlan::open(&mut self.requests, link, spec.family, spec.vrid, at.mac)?;
+            if quieten(&link.name)? {
+                self.quietened.insert(link.name.clone());
+            }
             at.vip_interface = macvlan.index;
             at.macvlan = Some(macvlan);
         }
@@ -152,9 +161,22 @@ impl Worker {
         Ok(port)
     }
 
-    pub(super) fn drop_unused_ports(&mut self) {
+    /// Ports that no router is at, and what was changed of interfaces for virtual MACs that are no more.
+    pub(super) fn drop_unused(&mut self) {
         let routers = &self.routers;
         self.ports.retain(|port| routers.iter().any(|router| is_at(router, port)));
+        self.quietened.retain(|parent| {
+            let is_on = |router: &Router| {
+                let macvlan = router.attachment.as_ref().and_then(|at| at.macvlan.as_ref());
+                macvlan.is_some_and(|macvlan| macvlan.parent == *parent)
+            };
+            let is_used = routers.iter().any(is_on);
+            if !is_used {
+                // If that fails, it has gone.
+                unquieten(parent).ok();
+            }
+            is_used
+        });
     }
 
     fn refresh_filters(&mut self) {
@@ -169,13 +191,15 @@ impl Worker {
     }
 }
 
-fn is_attached(router: &Router, link: &Link, source: IpAddr) -> bool {
+fn is_attached(router: &Router, link: &Link, source: IpAddr, surroundings: &Surroundings) -> bool {
     let is_same = |at: &Attachment| {
         let unicast = !router.spec.unicast_peers.is_empty();
+        let vip_link = surroundings.links.iter().find(|link| link.index == at.vip_interface);
         at.port.interface == link.index
             && Some(at.own_mac) == link.mac
             && at.source == source
             && at.speaker.is_some() == unicast
+            && vip_link.is_some_and(|vip_link| vip_link.up || !link.up)
     };
     router.attachment.as_ref().is_some_and(is_same)
 }

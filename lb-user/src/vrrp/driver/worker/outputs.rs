@@ -92,6 +92,9 @@ impl Worker {
         let Some(router) = self.routers.get_mut(index) else { return };
         let (name, fates) = (Arc::clone(&router.name), act(router, &mut self.requests));
         for (address, fate) in fates {
+            if matches!(fate, Fate::Refused(_)) {
+                self.retry.note_failure(self.clock.now().instant);
+            }
             self.tell(VrrpEvent::Address { router: Arc::clone(&name), address, fate });
         }
     }

@@ -1,7 +1,10 @@
 //! What is configured: start, reload, sync groups, tracked things.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use super::super::super::group::{Group, Wish};
 use super::super::super::machine::{Parting, State};
@@ -10,7 +13,9 @@ use super::super::router::Router;
 use super::super::rtnl::Prepared;
 use super::super::{Leased, Plan, VrrpEvent};
 use super::{Worker, last_advert};
+use crate::config::VirtualRouter;
 use crate::config::vrrp::SyncGroup;
+use crate::dataplane::LeaseHandle;
 
 /// All sync groups.
 #[derive(Debug, Default)]
@@ -103,13 +108,16 @@ impl Worker {
         for index in 0..self.routers.len() {
             self.let_go_unless_planned(index, &plan);
         }
+        self.hand_on_leases(&plan);
+        let known = self.routers.len();
         for leased in plan.routers {
             self.configure_one(leased);
         }
-        if !self.groups.is_same(&groups) {
+        // New ones are attached before anybody judges whether they can work.
+        self.look_around();
+        if self.routers.len() > known || !self.groups.is_same(&groups) {
             self.regroup(groups);
         }
-        self.look_around();
         if self.has_begun {
             self.begin();
         }
@@ -120,9 +128,31 @@ impl Worker {
         let Some(router) = self.routers.get_mut(index) else { return };
         if !plan.routers.iter().any(|leased| router.is(&leased.router)) {
             router.is_retiring = true;
-            router.machine.handle_shutdown(Parting::Overlap, now);
+            // Who takes its vips on under another number has their lease too: there is nothing to overlap with.
+            let is_replaced =
+                |leased: &Leased| all_vips(&leased.router).any(|vip| all_vips(&router.spec).any(|own| own == vip));
+            let parting = if plan.routers.iter().any(is_replaced) { Parting::AtOnce } else { Parting::Overlap };
+            router.machine.handle_shutdown(parting, now);
         }
         self.settle(index);
+    }
+
+    /// Leases that go from one router to another: all are read before one is written.
+    fn hand_on_leases(&mut self, plan: &Plan) {
+        let changed: Vec<(usize, LeaseHandle, u64)> = plan
+            .routers
+            .iter()
+            .filter_map(|leased| {
+                let index = self.routers.iter().position(|router| router.is(&leased.router))?;
+                let former = &self.routers[index].lease;
+                (!former.is(&leased.lease)).then(|| (index, leased.lease.clone(), former.until()))
+            })
+            .collect();
+        changed.iter().for_each(|(index, ..)| self.routers[*index].lease.end());
+        for (index, lease, until) in changed {
+            lease.renew(until);
+            self.routers[index].lease = lease;
+        }
     }
 
     fn configure_one(&mut self, leased: Leased) {
@@ -133,8 +163,6 @@ impl Worker {
         let router = &mut self.routers[index];
         // It may have been about to go.
         router.is_retiring = false;
-        leased.lease.succeed(&router.lease);
-        router.lease = leased.lease;
         if router.spec != leased.router {
             let spec = leased.router;
             self.with_vips(index, |router, requests| router.configure(spec, requests, now));
@@ -146,7 +174,7 @@ impl Worker {
     fn regroup(&mut self, groups: Groups) {
         self.groups = groups;
         for index in 0..self.routers.len() {
-            if self.routers.get(index).is_some_and(|router| router.obstacle.is_none()) {
+            if self.routers.get(index).is_some_and(|router| router.obstacle.is_none() && !router.is_retiring) {
                 self.tell_fault(index, false);
             }
         }
@@ -168,7 +196,8 @@ impl Worker {
 
     /// Tells the others of a router's sync group what has become of it, and says who has been told something.
     pub(super) fn follow(&mut self, index: usize, state: State) -> Vec<usize> {
-        let Some(router) = self.routers.get(index) else { return Vec::new() };
+        // One that goes may have the name of the one that comes.
+        let Some(router) = self.routers.get(index).filter(|router| !router.is_retiring) else { return Vec::new() };
         let Some((synced, member)) = self.groups.of(&router.name) else { return Vec::new() };
         let wishes = synced.group.handle_state(member, state);
         let members = synced.members.clone();
@@ -223,7 +252,7 @@ impl Worker {
     /// Tells a router, and its sync group, that something that it depends on is broken, or nothing any more.
     pub(super) fn tell_fault(&mut self, index: usize, is_faulty: bool) {
         let Some(router) = self.routers.get(index) else { return };
-        let told = match self.groups.of(&router.name) {
+        let told = match self.groups.of(&router.name).filter(|_| !router.is_retiring) {
             Some((synced, member)) => {
                 let wishes =
                     if is_faulty { synced.group.handle_fault(member) } else { synced.group.handle_recovery(member) };
@@ -249,6 +278,10 @@ impl Worker {
             // Its vips are gone already; what is left is an interface for a virtual MAC.
             router.attach(None, &mut self.requests, now);
         }
-        self.drop_unused_ports();
+        self.drop_unused();
     }
+}
+
+fn all_vips(spec: &VirtualRouter) -> impl Iterator<Item = IpAddr> + '_ {
+    spec.vips.iter().chain(&spec.more_vips).map(IpNet::addr)
 }
