@@ -137,7 +137,8 @@ impl Member {
                 let before = keepalived.child()?;
                 keepalived.kill_child()?;
                 let another = || Ok(keepalived.child().ok().filter(|child| *child != before));
-                eventually(Duration::from_secs(10), "keepalived has another child", another).map(drop)
+                // Its parent waits longer each time.
+                eventually(Duration::from_secs(90), "keepalived has another child", another).map(drop)
             }
             Running::Frr(_) => bail!("FRR's supervisor is not in the lab"),
         }

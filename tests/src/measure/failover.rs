@@ -112,7 +112,7 @@ pub fn measure(rounds: u32, choice: Choice<'_>, mut tell: impl FnMut(&Line) -> R
         }
     }
     if choice.has_event(crowd::NAME) && choice.has(Brand::Ours.name()) {
-        tell(&crowd::line()?)?;
+        tell(&crowd::line(rounds)?)?;
     }
     for brand in [Brand::Ours, Brand::Keepalived] {
         if choice.has_event(many::NAME) && choice.has(brand.name()) {
