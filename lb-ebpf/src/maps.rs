@@ -236,7 +236,8 @@ extern "C" fn track_flow(identity: u64, ring_hash: u32, bucket: u64, place: u32,
     let packet = match packet {
         0 => Stage::Begins,
         1 => Stage::GoesOn,
-        _ => Stage::Reports,
+        2 => Stage::Reports,
+        _ => Stage::Datagram,
     };
     // Five numbers are all that a function of the kernel's takes, so one has both the slot and the service.
     let Some(service) = ServiceId::new((place >> 16) as u16) else { return bucket };

@@ -55,6 +55,7 @@ const SLOW_SWEEP: Duration = Duration::from_secs(600);
 /// What keeps it from starting, or from detaching. While it runs it reports errors and goes on.
 pub async fn run(path: PathBuf, parsed: Parsed, log: LogSwitch) -> Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
+    raise_open_files();
     warn_all(&parsed);
     let mut daemon = Daemon::start(path, parsed.config, log).await?;
     daemon.serve(&mut signals).await;
@@ -145,7 +146,8 @@ impl Daemon {
             peers: Peers::default(),
             vrrp,
         };
-        daemon.resolve(addresses(&daemon.config), &daemon.config.clone()).await;
+        let all = addresses(&daemon.config);
+        daemon.resolve(all.clone(), all).await;
         daemon.watch_doubted();
         daemon.write().context("cannot write the tables")?;
         if let Err(error) = daemon.attach() {
@@ -163,17 +165,16 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Has these addresses looked for, and waits until the way to each real server of `config` is known, but not for long.
-    async fn resolve(&mut self, addresses: Vec<IpAddr>, config: &Config) {
+    /// Has these addresses looked for, and waits until the way to each of the new ones is known, but not for long.
+    async fn resolve(&mut self, addresses: Vec<IpAddr>, new: Vec<IpAddr>) {
         self.commands.targets(addresses);
-        let reals: Vec<IpAddr> = config.pools.iter().flat_map(|pool| &pool.reals).map(|real| real.address).collect();
         let deadline = Instant::now() + RESOLVE;
         let found = |view: &View, address: &IpAddr| match view.paths.get(address) {
             Some(Path::Here) => true,
             Some(Path::By { .. }) => view.macs.contains_key(address),
             None => false,
         };
-        let missing = |view: &View| reals.iter().copied().find(|address| !found(view, address));
+        let missing = |view: &View| new.iter().copied().find(|address| !found(view, address));
         while let Some(missing) = missing(&self.world.view) {
             match timeout_at(deadline, self.network.recv()).await {
                 Ok(Some(event)) => {
@@ -259,6 +260,7 @@ impl Daemon {
     fn settle(&mut self) {
         self.drain();
         self.refresh_surroundings();
+        self.refresh_doubted();
         self.vrrp.tell_pools(&self.config, &self.world.view);
         self.retry = None;
         let attached = self.attach_again();
@@ -388,6 +390,16 @@ impl Daemon {
         }
         self.tell_peers();
         self.peers.said().await;
+    }
+}
+
+/// Each probe under way has a socket, and thousands may wait for real servers that are silent.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!("the limit of open files stays as it is: {error}");
     }
 }
 

@@ -264,7 +264,11 @@ const BIT_OF: [u32; WAYS] = [0, 1, 2, 4, 7, 3, 6, 5];
 /// line, the compiler works at all eight pins at once.
 #[inline(never)]
 fn worth(pin: Pin, now: Tick, idle: u32) -> u64 {
-    let age = (now.0 as u64).wrapping_sub(pin.0 >> TICK_SHIFT) & TICK_MASK as u64;
+    // As [`Tick::age`]: a pin that is a little ahead of the clock is new.
+    let slack = Tick::SLACK as u64;
+    let ahead =
+        ((now.0 as u64).wrapping_sub(pin.0 >> TICK_SHIFT).wrapping_add(slack) & TICK_MASK as u64).wrapping_sub(slack);
+    let age = ahead & !below_zero(ahead as i64);
     let expired = below_zero(idle as i64 - 1 - age as i64);
     let stays = below_zero((pin.0 << (63 - CONFIRMED.trailing_zeros())) as i64) & !expired;
     ((age + 1) | (expired & 1 << (TICK_BITS + 1))) & !stays
@@ -362,6 +366,8 @@ mod tests {
         let set = PinSet::default();
         set.set_pin(0, Pin::new(name(1), real(), false, tick(11)));
         assert!(set.pin(0).is_live(tick(10), IDLE));
+        (0..WAYS).for_each(|way| set.set_pin(way, Pin::new(name(1), real(), false, tick(11)).confirmed(true)));
+        assert!(room(&set, 10).way().is_none(), "and it makes no room");
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub fn not_balanced<P: Frame + ?Sized, T: Tables>(ether_type: u16, frame: &P, ta
 /// What becomes of a packet that has this reason to stay on this machine, if no vip is to lead there.
 #[inline(always)]
 pub fn reason<P: Frame + ?Sized, T: Tables>(reason: Reason, frame: &mut P, tables: &T) -> Reason {
-    let stays = matches!(reason, Reason::NotBalanced | Reason::NoService | Reason::Fragment);
+    // A later fragment alone does this machine no harm, and may belong to one that another director chose it for.
+    let stays = matches!(reason, Reason::NotBalanced | Reason::NoService);
     let may_be_closed = stays && tables.settings().is_some_and(|settings| settings.closed != 0);
     if may_be_closed && tables.is_closed(frame) { Reason::NotAccepted } else { reason }
 }

@@ -61,7 +61,7 @@ fn nobody(bucket: Bucket) -> Reason {
 }
 
 /// How a packet stands to its flow. `None`: its flow is not tracked. UDP has nothing that begins a flow, so a datagram without
-/// a pin may always be the first, and a flow that is not tracked from its first packet on cannot be told from a new one.
+/// a pin may always be the first: one whose flow was not tracked from its first packet on cannot be told from a new one.
 #[inline(always)]
 fn stage<F: Flow, P: Cursor + ?Sized>(flow: &F, packet: &P, flags: ServiceFlags) -> Option<Stage> {
     let opens = flow.opens(packet);
@@ -71,6 +71,7 @@ fn stage<F: Flow, P: Cursor + ?Sized>(flow: &F, packet: &P, flags: ServiceFlags)
     Some(match (flow.sent_as(), opens) {
         (Reason::IcmpError, _) => Stage::Reports,
         (_, Some(true)) => Stage::Begins,
-        _ => Stage::GoesOn,
+        (_, Some(false)) => Stage::GoesOn,
+        (_, None) => Stage::Datagram,
     })
 }

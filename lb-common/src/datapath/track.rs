@@ -34,6 +34,8 @@ pub enum Stage {
     GoesOn = 1,
     /// It is an error about the flow, which says nothing of how the flow itself does.
     Reports = 2,
+    /// It may be either, as every datagram may.
+    Datagram = 3,
 }
 
 /// Where a flow goes that may be elsewhere than its bucket says; remembers that.
@@ -88,5 +90,7 @@ fn stays<T: Tables>(pin: Pin, packet: Stage, tables: &T) -> Option<(Pin, Bucket)
 fn old_owner<T: Tables>(tracked: &Tracked, tables: &T) -> Option<Bucket> {
     let old = tables.slot(tracked.slot)?.old_ring()?;
     let bucket = tables.bucket(old.base.wrapping_add(reduce(tracked.ring_hash, old.size)))?;
-    tables.real(bucket.real()?)?.owner()
+    let real = tables.real(bucket.real()?)?;
+    // A datagram without a pin is more likely the first of its flow, and who goes gets no new ones.
+    if tracked.packet == Stage::Datagram && real.is_draining() { None } else { real.owner() }
 }

@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::Daemon;
 use super::orders::{Change, describe};
+use super::world::checked_real;
 use crate::config::{Config, Pool, Real, nearest};
 use crate::control::{
     Answer, Call, Failure, FailureKind, FlowsReport, LogLevel, OrderReport, ReloadReport, Request, Response, Server,
@@ -95,7 +96,7 @@ impl Control {
     /// Drops what is about real servers that the config does not have. One that a discovery may bring back keeps its order.
     pub fn forget_all_but(&mut self, config: &Config) {
         let real = |pool: &str, address| find(config, pool, address).is_some();
-        self.verdicts.retain(|(pool, address), _| real(pool, *address));
+        self.verdicts.retain(|(pool, address), _| checked_real(config, pool, *address).is_some());
         let before = self.orders.len();
         self.orders.retain(|(pool, address), placed| {
             let may_return = config.pools.iter().any(|other| other.name == *pool && other.discovery.is_some());

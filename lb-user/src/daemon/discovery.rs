@@ -45,8 +45,9 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    fn note(&mut self, Finding { pool, source, outcome }: Finding) {
-        let (answered, trouble) = match outcome {
+    fn note(&mut self, Finding { pool, source, outcome }: Finding, file: &Config) {
+        let fits = |reals| fits(file, &pool, reals);
+        let (answered, trouble) = match outcome.and_then(fits) {
             Ok(reals) => {
                 self.found.insert(pool.clone(), reals);
                 (Some(Instant::now()), None)
@@ -85,8 +86,13 @@ impl Discovered {
         let missing = |this: &Self| this.sources().any(|(pool, _)| !this.pools.contains_key(pool));
         while missing(self) {
             let Ok(Some(finding)) = timeout_at(deadline, self.findings.recv()).await else { return };
-            if let Some((pool, reals)) = self.handle_finding(finding) {
-                self.take(pool, reals);
+            let Some((pool, reals)) = self.handle_finding(finding) else { continue };
+            match fits(&self.file, &pool, reals) {
+                Ok(reals) => self.take(pool, reals),
+                Err(why) => {
+                    let source = source_of(&self.file, &pool).map(Source::describe).unwrap_or_default();
+                    self.fail(&pool, &source, why);
+                }
             }
         }
     }
@@ -143,7 +149,7 @@ impl Discovered {
             let Ok(Some(finding)) = timeout_at(deadline, self.findings.recv()).await else { break };
             if source_of(file, &finding.pool) == Some(&finding.source) {
                 missing.retain(|pool| pool.name != finding.pool);
-                prepared.note(finding);
+                prepared.note(finding, file);
             }
         }
         for Pool { name, .. } in missing {
@@ -210,6 +216,12 @@ impl Discovered {
     }
 }
 
+/// An answer, if it does not contradict the file.
+fn fits(file: &Config, pool: &str, reals: Vec<Real>) -> Result<Vec<Real>, String> {
+    let only = Found::from([(pool.to_owned(), reals.clone())]);
+    file.with_found(&only).map(|_| reals).map_err(|problem| format!("its answer is not taken: {problem}"))
+}
+
 /// A file's config with what was found. What contradicts the file is left out, and said.
 pub(super) fn effective(file: &Config, found: &Found) -> Config {
     let mut fitting = Found::new();
@@ -243,14 +255,19 @@ impl Daemon {
     pub(super) async fn handle_finding(&mut self, finding: Finding) -> bool {
         let Some((pool, reals)) = self.discovered.handle_finding(finding) else { return false };
         let source = source_of(&self.discovered.file, &pool).map(Source::describe).unwrap_or_default();
-        let mut found = self.discovered.found.clone();
-        found.insert(pool.clone(), reals.clone());
-        let outcome = match self.discovered.file.with_found(&found) {
-            Ok(config) => {
+        let outcome = match fits(&self.discovered.file, &pool, reals.clone()) {
+            Ok(reals) => {
+                let mut found = self.discovered.found.clone();
+                found.insert(pool.clone(), reals);
+                // What another pool's discovery said before does not matter to this one.
+                let config = effective(&self.discovered.file, &found);
                 let changes = changes(&self.config, &config);
-                self.adopt(config).await.map(|summary| (changes, summary)).map_err(|error| format!("{error:#}"))
+                self.adopt(config)
+                    .await
+                    .map(|summary| (changes, summary))
+                    .map_err(|error| format!("its answer is not taken: {error:#}"))
             }
-            Err(problem) => Err(problem),
+            Err(why) => Err(why),
         };
         match outcome {
             Ok((changes, summary)) => {
@@ -259,7 +276,7 @@ impl Daemon {
                 self.discovered.take(pool, reals);
                 self.save_answers();
             }
-            Err(why) => self.discovered.fail(&pool, &source, format!("its answer is not taken: {why}")),
+            Err(why) => self.discovered.fail(&pool, &source, why),
         }
         true
     }

@@ -28,6 +28,8 @@ pub struct Told {
     reasons: Reasons,
     /// Whether links or ways have changed since the checks were told of them.
     is_surroundings_stale: bool,
+    /// Whether the watcher of neighbours has yet to be told whose checks fail.
+    is_doubt_stale: bool,
     /// When the first verdict came that the tables do not have yet.
     waiting_since: Option<Instant>,
     suspicions: Suspicions,
@@ -46,6 +48,7 @@ impl Told {
             roll: Roll::call(config, &world.view),
             reasons: Reasons::default(),
             is_surroundings_stale: false,
+            is_doubt_stale: false,
             waiting_since: None,
             suspicions: Suspicions::default(),
             start: Instant::now(),
@@ -87,7 +90,14 @@ impl Daemon {
         let held = self.config.pools.iter().filter(|pool| view.held.contains(&pool.name));
         let held = held.flat_map(|pool| &pool.reals).map(|real| real.address);
         let doubted: HashSet<IpAddr> = down.map(|(address, _)| *address).chain(held).collect();
-        self.commands.doubted(doubted.into_iter().collect());
+        self.commands.doubted(doubted);
+    }
+
+    /// The same, if that may have changed.
+    pub(super) fn refresh_doubted(&mut self) {
+        if std::mem::take(&mut self.told.is_doubt_stale) {
+            self.watch_doubted();
+        }
     }
 
     /// Whether the maps have to be looked at.
@@ -105,14 +115,13 @@ impl Daemon {
                 warn!("pool {pool} is HELD: {cause}; its ring stays as it is, whoever fails");
                 self.told.reasons.set_pool(&pool, cause.to_string());
                 self.world.view.held.insert(pool);
-                self.watch_doubted();
+                self.told.is_doubt_stale = true;
                 true
             }
             Event::Released { pool, reason } => {
                 warn!("pool {pool} is held no longer: {reason}; results count anew");
-                let changed = self.world.view.held.remove(&pool);
-                self.watch_doubted();
-                changed
+                self.told.is_doubt_stale = true;
+                self.world.view.held.remove(&pool)
             }
             Event::Disputed { pool, address, reason } => {
                 if let Some(real) = checked_real(&self.config, &pool, address) {
@@ -137,7 +146,7 @@ impl Daemon {
         self.told.reasons.set_real(pool, address, reason.clone());
         self.world.view.set_health(pool, address, *health);
         self.control.verdicts.insert((pool.to_owned(), address), verdict);
-        self.watch_doubted();
+        self.told.is_doubt_stale = true;
         true
     }
 

@@ -1,5 +1,7 @@
 //! A new file, or another answer of a discovery: both are applied by the same diff, whole or not at all.
 
+use std::net::IpAddr;
+
 use anyhow::{Result, ensure};
 use tracing::{error, info, warn};
 
@@ -76,10 +78,10 @@ impl Daemon {
         // ones are watched until they have none.
         self.drain();
         let mut both = addresses(&self.config);
-        both.extend(addresses(&config));
-        both.sort_unstable();
-        both.dedup();
-        self.resolve(both, &config).await;
+        let new: Vec<IpAddr> =
+            addresses(&config).into_iter().filter(|address| both.binary_search(address).is_err()).collect();
+        both.extend(&new);
+        self.resolve(both, new).await;
         let mut world = self.world.clone();
         world.forget_all_but(&config);
         world.view.hash_seed = config.director.hash_seed.unwrap_or(world.view.hash_seed);

@@ -76,9 +76,13 @@ pub fn addresses(config: &Config) -> Vec<IpAddr> {
     addresses
 }
 
-/// A real server by its pool's name and its address, if the pool is checked.
+/// A real server by its pool's name and its address, if the pool is checked: it has a check, and a service uses it.
 pub fn checked_real<'a>(config: &'a Config, pool: &str, address: IpAddr) -> Option<&'a Real> {
-    let pool = config.pools.iter().find(|other| other.name == pool && other.check.is_some())?;
+    let (index, pool) =
+        config.pools.iter().enumerate().find(|(_, other)| other.name == pool && other.check.is_some())?;
+    if !config.services.iter().any(|service| service.pool == index) {
+        return None;
+    }
     pool.reals.iter().find(|real| real.address == address)
 }
 

@@ -164,7 +164,13 @@ fn attach_one(
         let path = pins.map(|pins| pins.link_path(index, mode.name()));
         let adopted = path.as_ref().is_some_and(|path| adopt(program, path));
         if !adopted {
-            let id = match program.attach(interface, mode.aya()) {
+            let attached = match program.attach(interface, mode.aya()) {
+                Err(_) if pins.is_some_and(|pins| let_go_of_others(pins, index, wanted)) => {
+                    program.attach(interface, mode.aya())
+                }
+                attached => attached,
+            };
+            let id = match attached {
                 Ok(id) => id,
                 Err(error) => {
                     refused.push((mode, error));
@@ -183,6 +189,17 @@ fn attach_one(
     // The first refusal is the telling one: generic mode is refused because native mode is taken, not the other way.
     let (mode, source) = refused.into_iter().next().unwrap_or((Mode::Native, ProgramError::NotLoaded));
     Err(refuse(interface, mode, source))
+}
+
+/// An interface has one program, whatever its mode. Takes away what a former daemon attached in a mode that is not wanted any more;
+/// says whether there was something.
+fn let_go_of_others(pins: &Pins, index: u32, wanted: XdpMode) -> bool {
+    let others = [Mode::Native, Mode::Generic].into_iter().filter(|other| !Mode::wanted(wanted).contains(other));
+    let let_go = |other: Mode| {
+        let link = PinnedLink::from_pin(pins.link_path(index, other.name()));
+        link.is_ok_and(|link| link.unpin().is_ok())
+    };
+    others.filter(|other| let_go(*other)).count() > 0
 }
 
 /// An error with what is behind it, on one line.

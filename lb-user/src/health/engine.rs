@@ -11,7 +11,7 @@ use lb_common::hash::mix;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::sleep_until;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::hold::Cause;
 use super::judge::{Finding, Outcome, Standing, Subject, Terms};
@@ -239,6 +239,7 @@ async fn run(subject: Subject, job: Job, court: Arc<Court>, mut rung: watch::Rec
     let asked: Arc<str> = asked(&check).into();
     let answers: Arc<str> = format!("{asked} answers").into();
     let mut started = court.now();
+    let mut could_not = false;
     let mut schedule = Schedule::new(started, check.interval, seed(target.address));
     while court.has_listener() {
         wait(&mut schedule, &court, started, &mut rung).await;
@@ -246,6 +247,11 @@ async fn run(subject: Subject, job: Job, court: Arc<Court>, mut rung: watch::Rec
         let result = probe(&check.kind, target, check.timeout).await;
         if let Err(failure) = &result {
             debug!(pool, %address, %failure, "probe failed");
+            if failure.is_of_our_own() && !std::mem::replace(&mut could_not, true) {
+                warn!("{pool}/{real} cannot be asked, and stays as it is: {failure}");
+            }
+        } else {
+            could_not = false;
         }
         let finding = finding(&check.kind, &result);
         let words = result.map_or_else(|failure| format!("{asked}: {failure}").into(), |_| Arc::clone(&answers));
@@ -283,6 +289,7 @@ async fn ping(address: IpAddr, court: Arc<Court>, mut rung: watch::Receiver<Dura
 fn finding(kind: &CheckKind, result: &Result<Answer, ProbeFailure>) -> Finding {
     match result {
         Ok(answer) => Finding::Answered(*answer),
+        Err(failure) if failure.is_of_our_own() => Finding::NotAsked,
         Err(failure) if failure.is_reply() && !matches!(kind, CheckKind::Script(_)) => Finding::Refused,
         Err(_) => Finding::Silent,
     }

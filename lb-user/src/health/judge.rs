@@ -32,8 +32,10 @@ pub enum Finding {
     Answered(Answer),
     /// A failure that only somebody who has been reached can give: a refusal, a wrong answer.
     Refused,
-    /// A failure that could as well be ours, or the network's.
+    /// A failure that could as well be the network's.
     Silent,
+    /// We could not ask, which says nothing of the real server.
+    NotAsked,
 }
 
 /// A probe that has ended.
@@ -129,7 +131,16 @@ impl Judge {
     /// Makes these the gateways.
     pub fn set_gateways(&mut self, gateways: &[IpAddr]) -> Vec<Ruling> {
         self.network.set_gateways(gateways);
-        self.note_cut_off()
+        let was_cut_off = self.cut_off;
+        let mut rulings = self.note_cut_off();
+        if was_cut_off && !self.cut_off {
+            let held = |ward: &Ward| matches!(ward.held, Some(Cause::Gateways(_)));
+            let pools = self.wards.iter().filter(|(_, ward)| held(ward)).map(|(pool, _)| pool.clone());
+            for pool in pools.collect::<Vec<_>>() {
+                self.end_hold(&pool, Sign::Gateway, "other gateways are asked, or none", &mut rulings);
+            }
+        }
+        rulings
     }
 
     /// A ping to a gateway was answered, or was not.
@@ -153,6 +164,10 @@ impl Judge {
         let answers = finding != Finding::Silent;
         let Some(ward) = self.wards.get_mut(&subject.0) else { return rulings };
         let Some(member) = ward.members.get_mut(&subject.1) else { return rulings };
+        if finding == Finding::NotAsked {
+            member.words = words;
+            return rulings;
+        }
         let was_silent = member.last.is_some_and(|last| !last.answers);
         member.last = Some(Last { started, ended, answers });
         member.words = words;
@@ -249,6 +264,7 @@ impl Judge {
         let is_deaf = ward.held.is_some() && ward.is_without_link(&self.network);
         let Some(member) = ward.members.get_mut(&subject.1) else { return };
         match finding {
+            Finding::NotAsked => {}
             Finding::Silent if ward.held.is_some() => {}
             Finding::Refused if is_deaf => {}
             Finding::Silent => {

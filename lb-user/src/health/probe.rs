@@ -114,6 +114,13 @@ impl ProbeFailure {
         }
     }
 
+    /// Whether this machine had no descriptor, memory or process left to ask with.
+    pub fn is_of_our_own(&self) -> bool {
+        use libc::{EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+        let Self::Other { error, .. } = self else { return false };
+        matches!(error.raw_os_error(), Some(EAGAIN | EMFILE | ENFILE | ENOBUFS | ENOMEM))
+    }
+
     fn wrong(what: impl Into<String>) -> Self {
         Self::Wrong(what.into())
     }

@@ -1,6 +1,6 @@
 //! What is known of the addresses we forward to, and what to ask next. Pure: time comes in as an argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -160,7 +160,7 @@ impl Table {
     }
 
     /// The health checks of these fail: their MACs may be other machines' by now, whatever the kernel believes.
-    pub fn handle_doubted(&mut self, addresses: &[IpAddr]) {
+    pub fn handle_doubted(&mut self, addresses: &HashSet<IpAddr>) {
         for (address, target) in &mut self.targets {
             target.doubted = addresses.contains(address);
         }
@@ -226,14 +226,14 @@ mod tests {
     fn a_fresh_entry_is_forgotten_when_its_check_fails() {
         let (mut table, now) = (table(), Instant::now());
         table.handle_entry(&entry(Some(A), Freshness::Fresh));
-        table.handle_doubted(&[ADDRESS]);
+        table.handle_doubted(&[ADDRESS].into());
         assert_eq!(table.poll_asks(now), [Ask { forget: true, ..ASK }]);
         assert_eq!(table.poll_asks(now + DOUBT_EVERY / 2), []);
         assert_eq!(table.poll_asks(now + DOUBT_EVERY), [Ask { forget: true, ..ASK }]);
-        table.handle_doubted(&[]);
+        table.handle_doubted(&HashSet::new());
         assert_eq!(table.poll_asks(now + DOUBT_EVERY * 2), []);
         table.handle_entry(&entry(Some(A), Freshness::Fixed));
-        table.handle_doubted(&[ADDRESS]);
+        table.handle_doubted(&[ADDRESS].into());
         assert_eq!(table.poll_asks(now + DOUBT_EVERY * 3), []);
     }
 

@@ -1,6 +1,6 @@
 //! The driver around [`Table`]: one task, one netlink socket that hears changes and asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 enum Command {
     Targets(Vec<IpAddr>),
-    Doubted(Vec<IpAddr>),
+    Doubted(HashSet<IpAddr>),
 }
 
 /// What the daemon tells the watcher. Sending never waits: the daemon must not wait for the watcher, which may be
@@ -43,7 +43,7 @@ impl Commands {
     }
 
     /// Makes these the addresses whose health check fails.
-    pub fn doubted(&self, addresses: Vec<IpAddr>) {
+    pub fn doubted(&self, addresses: HashSet<IpAddr>) {
         self.send(Command::Doubted(addresses));
     }
 

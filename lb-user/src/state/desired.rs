@@ -194,7 +194,9 @@ fn services<'a, M: Maps>(
         let id = id.ok_or_else(|| DesiredError::Services(service.name.clone()))?;
         // Clients who get a zone have been where the service's own ring says.
         let of_service = || directory.service(service, &Name::EMPTY).and_then(|id| directory.services.get(&id));
-        let former = directory.services.get(&id).or_else(of_service);
+        // Ports taken out of a range have been where the range's ring says.
+        let of_range = || directory.service_like(service, &zone).find_map(|id| directory.services.get(&id));
+        let former = directory.services.get(&id).or_else(of_service).or_else(of_range);
         // Every branch has a ring.
         let ring = rings.get_mut(&(service.pool, branch.zone));
         let ring = ring.ok_or_else(|| DesiredError::Services(service.name.clone()))?;

@@ -102,6 +102,28 @@ fn other_limits_are_taken_over_by_a_new_daemon_without_moving_a_connection() -> 
 }
 
 #[test]
+fn another_mode_is_taken_over_by_a_new_daemon() -> Result<()> {
+    let mut scene = Scene::new(&[1, 1])?;
+    let mut connection = scene.lab.client.enter(|| Connection::open(VIP, 80))?;
+    let name = connection.ask("/")?.text();
+    for mode in ["generic", "native"] {
+        scene.director.process.stop(Signal::SIGKILL)?;
+        let file = std::fs::read_to_string(&scene.director.config)?;
+        let file: String =
+            file.lines().filter(|line| !line.starts_with("xdp_mode")).map(|line| format!("{line}\n")).collect();
+        std::fs::write(
+            &scene.director.config,
+            file.replace("[director]", &format!("[director]\nxdp_mode = \"{mode}\"")),
+        )?;
+        scene.director.start_again(&scene.lab)?;
+        let attached = format!("attached to eth0 mode=\"{mode}\"");
+        ensure!(scene.director.process.log().contains(&attached), "{}", scene.director.process.log());
+        ensure!(connection.ask("/")?.text() == name);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_start_that_cannot_work_says_why() -> Result<()> {
     let scene = Scene::new(&[1])?;
     let binary = binary().display().to_string();

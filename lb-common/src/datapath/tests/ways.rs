@@ -83,7 +83,7 @@ fn a_closed_vip_leads_to_services_only() {
         ("another port behind a tag", tagged, stay, Reason::NoService),
         ("a ping", ping, stay, Reason::NotBalanced),
         ("a ping over IPv6", discovery(128), stay, Reason::NotBalanced),
-        ("a later fragment", later, stay, Reason::Fragment),
+        ("a later fragment", later, Reason::Fragment, Reason::Fragment),
         ("another address", changed(segment, 33), Reason::NoService, Reason::NoService),
         ("ARP", arp_request(), Reason::NotBalanced, Reason::NotBalanced),
         ("a solicitation", discovery(135), Reason::NotBalanced, Reason::NotBalanced),

@@ -295,6 +295,13 @@ fn each_mistake_in_a_key_is_named_with_its_line_and_its_cure() {
 }
 
 #[test]
+fn a_pool_that_is_tracked_is_one_that_is_checked() {
+    let pool = "[pool.q]\ncheck = { type = \"tcp\", port = 80 }\nreal = [{ address = \"10.0.0.2\" }]\n";
+    let error = parse(&with(&format!("track = [{{ pool = \"q\" }}]\n{pool}"))).expect_err("nobody uses it").to_string();
+    assert!(error.contains("x.toml:12: VI_1 tracks pool q, which no service uses, so it is not checked"), "{error}");
+}
+
+#[test]
 fn an_owner_cannot_leave_a_master_alone() {
     let text = with("preempt = false").replace("priority = 100", "priority = 255");
     let error = parse(&text).expect_err("the owner takes over").to_string();

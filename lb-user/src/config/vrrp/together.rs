@@ -34,6 +34,7 @@ pub fn parse(
             compare(report, located.clone(), &router, other);
         }
         consider(report, raw, &router, director, services);
+        untold(report, raw, &router, pools, services);
         routers.push((raw.span(), router));
     }
     within_limits(report, file, director, &routers);
@@ -103,6 +104,27 @@ fn consider(
         if !is_link_local(address) && !services.iter().any(|(_, service)| service.vip == address) {
             let fate = if router.is_closed() { "is dropped (`accept = false`)" } else { "stays on this machine" };
             report.warning(vip.span(), format!("no service has the vip {address}; what comes for it {fate}"));
+        }
+    }
+}
+
+/// Pools that are tracked and that nobody looks at.
+fn untold(
+    report: &mut Report<'_>,
+    raw: &Spanned<raw::VirtualRouter>,
+    router: &VirtualRouter,
+    pools: &[Pool],
+    services: &[Located<Service>],
+) {
+    for track in &router.tracked {
+        let Tracked::Pool(name) = &track.what else { continue };
+        let is_used = |(_, service): &Located<Service>| pools.get(service.pool).is_some_and(|pool| pool.name == *name);
+        if !services.iter().any(is_used) {
+            let message = format!(
+                "{} tracks pool {name}, which no service uses, so it is not checked; add a service, or take it out of `track`",
+                router.name
+            );
+            report.error(raw.span(), message);
         }
     }
 }

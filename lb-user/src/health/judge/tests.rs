@@ -224,6 +224,32 @@ fn no_gateway_holds_every_pool_until_one_answers_or_a_real_server_does_again() {
 }
 
 #[test]
+fn gateways_that_are_no_longer_asked_hold_nothing() {
+    let mut bench = Bench::new(&[("web", &[1, 2])]);
+    bench.judge.set_gateways(&[GATEWAY]);
+    bench.answers("web", 1);
+    assert_eq!([bench.ping(false), bench.ping(false), bench.ping(false)].concat(), ["hold web: gateways"]);
+    assert_eq!(in_words(bench.judge.set_gateways(&[])), ["release web"]);
+    bench.answers("web", 1);
+    assert_eq!(bench.all_silent(2, &[("web", 2)]), NOTHING);
+    bench.answers("web", 1);
+    assert_eq!(bench.is_silent("web", 2), ["wake web/1"]);
+    assert_eq!(bench.answers("web", 1), ["web/2 down"]);
+}
+
+#[test]
+fn who_could_not_be_asked_stays_as_he_is() {
+    let mut bench = Bench::new(&[("web", &[1, 2])]);
+    bench.answers("web", 2);
+    (0..9).for_each(|_| assert_eq!(bench.find("web", 1, Finding::NotAsked), NOTHING));
+    bench.is_silent("web", 1);
+    bench.is_silent("web", 1);
+    bench.find("web", 1, Finding::NotAsked);
+    assert_eq!(bench.is_silent("web", 1), ["wake web/2"], "the third in a row");
+    assert_eq!(bench.answers("web", 2), ["web/1 down"]);
+}
+
+#[test]
 fn a_gateway_that_answers_says_that_it_is_not_us() {
     let mut bench = Bench::new(&[("web", &[1])]);
     bench.judge.set_gateways(&[GATEWAY]);
@@ -416,7 +442,12 @@ fn a_thousand_that_fall_silent_together_are_judged_in_no_time() {
 }
 
 fn finding() -> impl Strategy<Value = Finding> {
-    prop_oneof![Just(Finding::Answered(Answer::default())), Just(Finding::Refused), Just(Finding::Silent)]
+    prop_oneof![
+        Just(Finding::Answered(Answer::default())),
+        Just(Finding::Refused),
+        Just(Finding::Silent),
+        Just(Finding::NotAsked)
+    ]
 }
 
 proptest! {
