@@ -4,12 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use lb_common::abi::limits::SERVICE_SLOTS;
 use lb_common::abi::{
-    Bucket, Mac, Name, Protocol, RealId, RealState, RingRange, ServiceId, ServiceKey, ServiceSlot, Settings, Tick,
+    Bucket, Mac, Name, Protocol, RealId, RealState, RingRange, ServiceId, ServiceInfo, ServiceKey, ServiceSlot,
+    Settings, Tick,
 };
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Config, Director, Limits, Pool, Real, Service};
+use crate::config::{Config, Director, Limits, Pool, Ports, Real, Service};
 use crate::dataplane::{CounterId, Maps, Memory, WordMap};
 use crate::reconcile::Reconciler;
 
@@ -147,6 +148,19 @@ fn services_of_one_pool_share_its_ring_and_pools_do_not() {
     let ring = |port, pool| look_up(&maps, &service(port, pool)).expect("it is there").1;
     assert_eq!(ring(1, 0), ring(2, 0));
     assert_ne!(ring(1, 0), ring(3, 1));
+}
+
+#[test]
+fn ports_that_are_taken_out_of_a_range_have_their_flows_where_the_range_had_them() {
+    let pools = || vec![pool("a", 17, &[(1, 1), (2, 1)]), pool("b", 17, &[(3, 1), (4, 1)])];
+    let range = || Service { ports: Ports { first: 8000, last: 9000 }, ..service(8000, 0) };
+    let mut maps = settled(&config(pools(), vec![range()]), &view());
+    let of = |maps: &Memory, port: u16| -> ServiceInfo {
+        *Directory::read(maps).services.values().find(|info| info.port == port).expect("it is there")
+    };
+    let former = of(&maps, 8000).ring;
+    apply_watched(&config(pools(), vec![range(), service(8443, 1)]), &view(), &mut maps, |_| {});
+    assert_eq!(of(&maps, 8443).old_ring, former);
 }
 
 #[test]
