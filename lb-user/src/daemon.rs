@@ -149,7 +149,7 @@ impl Daemon {
         let all = addresses(&daemon.config);
         daemon.resolve(all.clone(), all).await;
         daemon.watch_doubted();
-        daemon.write().context("cannot write the tables")?;
+        daemon.write_first().await.context("cannot write the tables")?;
         if let Err(error) = daemon.attach() {
             // Nobody would watch over what has been attached.
             daemon.kernel.detach_new().context(error.to_string())?;
@@ -163,6 +163,19 @@ impl Daemon {
         let Config { pools, services, .. } = &daemon.config;
         info!("ready: {} services, {} pools", services.len(), pools.len());
         Ok(daemon)
+    }
+
+    /// An answer of a discovery that a running daemon would have refused must not keep a new one from its start.
+    async fn write_first(&mut self) -> Result<()> {
+        let Err(error) = self.write() else { return Ok(()) };
+        if !self.discovered.go_back_to_former() {
+            return Err(error);
+        }
+        warn!("what was found just now is not taken: {error:#}; going on with the answers of before");
+        self.config = self.discovered.effective();
+        let all = addresses(&self.config);
+        self.resolve(all.clone(), all).await;
+        self.write()
     }
 
     /// Has these addresses looked for, and waits until the way to each of the new ones is known, but not for long.

@@ -28,6 +28,8 @@ pub(super) struct Discovered {
     discoveries: Discoveries,
     file: Config,
     found: Found,
+    /// What was known before this start: on the disk, else in the tables of a former daemon.
+    former: Found,
     pools: HashMap<String, State>,
 }
 
@@ -67,7 +69,7 @@ impl Discovered {
     pub async fn start(file: Config, maps: &impl Maps) -> Self {
         let (sender, findings) = mpsc::channel(FINDINGS);
         let (discoveries, found) = (Discoveries::new(sender), Found::new());
-        let mut discovered = Self { findings, discoveries, file, found, pools: HashMap::new() };
+        let mut discovered = Self { findings, discoveries, file, found, former: Found::new(), pools: HashMap::new() };
         if !discovered.file.pools.iter().any(|pool| pool.discovery.is_some()) {
             return discovered;
         }
@@ -99,15 +101,16 @@ impl Discovered {
 
     fn fall_back(&mut self, pool: &Pool, answers: &Answers, directory: &Directory) {
         let Some(Discovery { source, .. }) = &pool.discovery else { return };
-        if self.found.contains_key(&pool.name) {
-            return;
-        }
         let (name, source) = (&pool.name, source.describe());
         let saved = answers.get(name).filter(|answer| answer.source == source).map(|answer| answer.reals.clone());
         let (reals, whence) = match saved.filter(|reals| !reals.is_empty()) {
             Some(reals) => (reals, "saved before this start"),
             None => (left_behind(directory, pool), "left in the tables by a former daemon"),
         };
+        self.former.insert(name.clone(), reals.clone());
+        if self.found.contains_key(name) {
+            return;
+        }
         if !reals.is_empty() {
             warn!("pool {name}: {source} gives no answer yet; going on with {} real servers, {whence}", reals.len());
             self.take(pool.name.clone(), reals);
@@ -117,6 +120,16 @@ impl Discovered {
                 "pool {name} has no real servers: {source} gives no answer yet, and there is none of before; on_empty = \"{then}\" holds"
             );
         }
+    }
+
+    /// Goes on with what was known before this start. Says whether that is anything else.
+    pub fn go_back_to_former(&mut self) -> bool {
+        let former = std::mem::take(&mut self.former);
+        let differs = !former.is_empty() && former != self.found;
+        if differs {
+            self.found = former;
+        }
+        differs
     }
 
     /// The config that is in effect with the file of now.

@@ -172,3 +172,27 @@ fn a_list_is_watched_and_one_that_is_no_good_changes_nothing() -> Result<()> {
     ensure!(names(&lab)? == ["real2"]);
     Ok(())
 }
+
+#[test]
+fn a_start_does_without_an_answer_that_a_running_daemon_would_refuse() -> Result<()> {
+    let lab = Lab::up(Topology::flat(2))?;
+    let _nginx = start_all(&lab)?;
+    let path = lab.directory().join("web.reals");
+    let list =
+        |numbers: &[u8]| -> String { numbers.iter().map(|number| format!("{}\n", real_address(*number))).collect() };
+    fs::write(&path, list(&[1, 2]))?;
+    let text = file(&format!("{{ file = {path:?} }}")).replace("[limits]\n", "[limits]\nreals = 16\n");
+    let mut director = Director::start(&lab, &text)?;
+    wait_for(&director, &[1, 2])?;
+    // Too many, and then the vip itself.
+    for (bad, words) in [(list(&(1..=40).collect::<Vec<_>>()), "limits.reals"), (format!("{VIP}\n"), "is the vip")] {
+        replace(&path, &bad)?;
+        wait_for_words(&director, words)?;
+        director.process.stop(Signal::SIGKILL)?;
+        director.start_again(&lab)?;
+        wait_for_words(&director, words)?;
+        wait_for(&director, &[1, 2])?;
+        ensure!(names(&lab)? == ["real1", "real2"]);
+    }
+    Ok(())
+}
