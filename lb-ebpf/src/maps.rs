@@ -10,8 +10,8 @@ use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_k
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{
     AccessKey, AccessList, Bucket, Counter, FragmentOwner, PinSet, ProbeMark, ProbedVip, RealId, RealInfo, RealSlot,
-    Room, ServiceId, ServiceInfo, ServiceKey, ServiceSlot, Settings, Signal, Signals, SynNote, SynTick, Tick, VipGuard, WAYS,
-    limits,
+    Room, ServiceId, ServiceInfo, ServiceKey, ServiceSlot, Settings, Signal, Signals, SynNote, SynTick, Tick, VipGuard,
+    WAYS, limits,
 };
 use lb_common::datapath::{Stage, Tables, Tracked, admit, fence, find_block, probe, rare, track};
 use lb_common::hash::FlowKey;
