@@ -45,7 +45,7 @@ pub fn is_closed<P: Frame + ?Sized, T: Tables>(frame: &mut P, tables: &T) -> boo
     destination.and_then(|vip| tables.guard(vip)).is_some_and(VipGuard::is_closed)
 }
 
-/// Solicitations and advertisements, which have no extension headers (RFC 4861, section 3.1 has routers' beside them).
+/// Solicitations and advertisements, which have no extension headers (RFC 4861, sections 4.3 and 4.4).
 #[inline(always)]
 fn discovers<P: Frame + ?Sized>(frame: &P) -> bool {
     let header = (frame.load::<u16>(Ipv6::NEXT_HEADER), frame.load::<u16>(Ipv6::PAYLOAD));

@@ -97,6 +97,11 @@ impl VirtualRouter {
         })
     }
 
+    /// All that its master answers for.
+    pub fn all_vips(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.vips.iter().chain(&self.more_vips).copied()
+    }
+
     /// The MAC of its vips, if that is not the interface's own.
     pub fn mac(&self) -> Option<Mac> {
         self.virtual_mac.then(|| virtual_mac(self.family, self.vrid))

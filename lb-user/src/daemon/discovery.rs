@@ -91,10 +91,7 @@ impl Discovered {
             let Some((pool, reals)) = self.handle_finding(finding) else { continue };
             match fits(&self.file, &pool, reals) {
                 Ok(reals) => self.take(pool, reals),
-                Err(why) => {
-                    let source = source_of(&self.file, &pool).map(Source::describe).unwrap_or_default();
-                    self.fail(&pool, &source, why);
-                }
+                Err(why) => self.fail(&pool, why),
             }
         }
     }
@@ -200,14 +197,15 @@ impl Discovered {
                 (self.found.get(&pool) != Some(&reals)).then_some((pool, reals))
             }
             Err(why) => {
-                self.fail(&pool, &source.describe(), why);
+                self.fail(&pool, why);
                 None
             }
         }
     }
 
     /// Said once.
-    fn fail(&mut self, pool: &str, source: &str, why: String) {
+    fn fail(&mut self, pool: &str, why: String) {
+        let source = source_of(&self.file, pool).map(Source::describe).unwrap_or_default();
         let state = self.pools.entry(pool.to_owned()).or_default();
         if state.trouble.as_ref() != Some(&why) {
             let kept = self.found.get(pool).map_or(0, Vec::len);
@@ -289,7 +287,7 @@ impl Daemon {
                 self.discovered.take(pool, reals);
                 self.save_answers();
             }
-            Err(why) => self.discovered.fail(&pool, &source, why),
+            Err(why) => self.discovered.fail(&pool, why),
         }
         true
     }

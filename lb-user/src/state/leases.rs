@@ -27,7 +27,7 @@ pub enum LeaseError {
 pub fn assign_leases(routers: &[VirtualRouter], current: &BTreeMap<IpAddr, VipGuard>) -> Result<Vec<u32>, LeaseError> {
     let mut used: BTreeSet<u32> = BTreeSet::new();
     let mut known = |router: &VirtualRouter| {
-        let lease = vips(router).find_map(|vip| current.get(&vip)).map(|guard| guard.lease());
+        let lease = router.all_vips().find_map(|vip| current.get(&vip.addr())).map(|guard| guard.lease());
         lease.filter(|lease| *lease < LEASES && used.insert(*lease))
     };
     let known: Vec<Option<u32>> = routers.iter().map(&mut known).collect();
@@ -43,14 +43,10 @@ pub fn assign_leases(routers: &[VirtualRouter], current: &BTreeMap<IpAddr, VipGu
 pub fn guards(routers: &[VirtualRouter], leases: &[u32]) -> Result<BTreeMap<IpAddr, VipGuard>, LeaseError> {
     let guards = routers.iter().zip(leases).flat_map(|(router, lease)| {
         let guard = VipGuard::new(*lease, router.is_closed());
-        vips(router).map(move |vip| (vip, guard))
+        router.all_vips().map(move |vip| (vip.addr(), guard))
     });
     let all: BTreeMap<IpAddr, VipGuard> = guards.collect();
     if all.len() > MAX_VIPS as usize { Err(LeaseError::Vips(all.len())) } else { Ok(all) }
-}
-
-fn vips(router: &VirtualRouter) -> impl Iterator<Item = IpAddr> + '_ {
-    router.vips.iter().chain(&router.more_vips).map(|net| net.addr())
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ fn compare(
         report.error(raw.virtual_router_id.span(), message);
     }
     let written = raw.vips.get_ref().iter().chain(&raw.vips_excluded);
-    let others: Vec<IpAddr> = other.vips.iter().chain(&other.more_vips).map(|vip| vip.addr()).collect();
+    let others: Vec<IpAddr> = other.all_vips().map(|vip| vip.addr()).collect();
     for vip in written {
         let text = vip.get_ref().split('/').next().unwrap_or_default();
         let Ok(address) = text.parse::<IpAddr>() else { continue };
@@ -136,7 +136,7 @@ fn within_limits(
     routers: &[(Range<usize>, VirtualRouter)],
 ) {
     let Some(first) = file.vrrp.first() else { return };
-    let vips: usize = routers.iter().map(|(_, router)| router.vips.len() + router.more_vips.len()).sum();
+    let vips: usize = routers.iter().map(|(_, router)| router.all_vips().count()).sum();
     // One lease for each, and one that is nobody's.
     let counts = [("virtual routers", routers.len(), limits::LEASES - 1), ("vips", vips, limits::MAX_VIPS)];
     for (what, count, most) in counts {
@@ -162,11 +162,7 @@ fn unmoved(report: &mut Report<'_>, routers: &[(Range<usize>, VirtualRouter)], s
     if routers.is_empty() {
         return;
     }
-    let moved: Vec<IpAddr> = routers
-        .iter()
-        .flat_map(|(_, router)| router.vips.iter().chain(&router.more_vips))
-        .map(|vip| vip.addr())
-        .collect();
+    let moved: Vec<IpAddr> = routers.iter().flat_map(|(_, router)| router.all_vips()).map(|vip| vip.addr()).collect();
     for (span, service) in services.iter().filter(|(_, service)| !moved.contains(&service.vip)) {
         let message =
             format!("the vip of service {}, {}, is in no [[vrrp]], so nobody moves it", service.name, service.vip);

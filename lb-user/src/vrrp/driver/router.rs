@@ -129,7 +129,7 @@ impl Router {
 
     /// All that its master answers for.
     pub fn all_vips(&self) -> impl Iterator<Item = IpNet> + '_ {
-        self.spec.vips.iter().chain(&self.spec.more_vips).copied()
+        self.spec.all_vips()
     }
 
     /// Takes another configuration. What its master no longer answers for is released.

@@ -1,10 +1,7 @@
 //! What is configured: start, reload, sync groups, tracked things.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
-
-use ipnet::IpNet;
 
 use super::super::super::group::{Group, Wish};
 use super::super::super::machine::{Parting, State};
@@ -13,7 +10,6 @@ use super::super::router::Router;
 use super::super::rtnl::Prepared;
 use super::super::{Leased, Plan, VrrpEvent};
 use super::{Worker, last_advert};
-use crate::config::VirtualRouter;
 use crate::config::vrrp::SyncGroup;
 use crate::dataplane::LeaseHandle;
 
@@ -129,8 +125,9 @@ impl Worker {
         if !plan.routers.iter().any(|leased| router.is(&leased.router)) {
             router.is_retiring = true;
             // Who takes its vips on under another number has their lease too: there is nothing to overlap with.
-            let is_replaced =
-                |leased: &Leased| all_vips(&leased.router).any(|vip| all_vips(&router.spec).any(|own| own == vip));
+            let is_replaced = |leased: &Leased| {
+                leased.router.all_vips().any(|vip| router.all_vips().any(|own| own.addr() == vip.addr()))
+            };
             let parting = if plan.routers.iter().any(is_replaced) { Parting::AtOnce } else { Parting::Overlap };
             router.machine.handle_shutdown(parting, now);
         }
@@ -280,8 +277,4 @@ impl Worker {
         }
         self.drop_unused();
     }
-}
-
-fn all_vips(spec: &VirtualRouter) -> impl Iterator<Item = IpAddr> + '_ {
-    spec.vips.iter().chain(&spec.more_vips).map(IpNet::addr)
 }
